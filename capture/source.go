@@ -1,0 +1,63 @@
+// Package capture takes packets in: from network interfaces, pcap and pcapng
+// files, and NMSG streams. What it hands on begins with the IP header.
+package capture
+
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	"nmsgsensor/encode"
+	"nmsgsensor/tuple"
+)
+
+// Source is where packets come from.
+type Source interface {
+	// Run hands on everything the source has, in order and in batches, until
+	// its end, until ctx is done (then it returns nil), or until fn returns an
+	// error, which Run returns as it is. The batch and the bytes in it are
+	// borrowed: they are valid until fn returns. Run also closes what the
+	// source has open; it is called once.
+	Run(ctx context.Context, fn func([]Packet) error) error
+
+	// Stats returns the source's own counters. It may be called at any time,
+	// from any goroutine, also after Run.
+	Stats() Stats
+}
+
+// Packet is one thing that a source read: an IP packet, the 5-tuple of one
+// (from base:ipconn), or something that is neither and says why in Skip.
+type Packet struct {
+	Time   time.Time
+	Labels encode.Labels // from NMSG; zero from captures
+	IP     []byte        // the packet from its IP header on, link-layer padding included; borrowed; nil if there is none
+	Tuple  tuple.Tuple   // the content of a base:ipconn payload; only where IsTuple
+	Skip   Reason        // why there is no packet here; zero where there is one
+
+	IsTuple bool // Tuple is set and IP is not
+	Cut     bool // the bytes are not all of the packet's: captured and original length differ
+}
+
+// Config is what every source needs. The zero value works.
+type Config struct {
+	Filter string       // libpcap filter for captures, "" for none
+	Log    *slog.Logger // where damage is told; nil for slog.Default()
+}
+
+// Stats are counters that only the source knows; packets and what became of
+// them are counted where they are handed to. All only grow.
+type Stats struct {
+	Name    string // the interface, file or socket, as it was asked for
+	Bytes   uint64 // read, link headers and file framing included
+	Damaged uint64 // places where the input was broken and bytes were passed over
+
+	// Interfaces and UDP sockets.
+	KernelDropped    uint64 // by the kernel, for want of room in its buffer
+	InterfaceDropped uint64 // by the interface or its driver
+
+	// NMSG.
+	Containers     uint64 // read whole, fragmented ones included
+	LostContainers uint64 // by the senders' sequence numbers
+	BadContainers  uint64 // that could not be decoded
+	LostFragments  uint64 // dropped because the others of their set never came or broke a bound
+}

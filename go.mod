@@ -1,0 +1,3 @@
+module nmsgsensor
+
+go 1.26
