@@ -44,11 +44,19 @@ type Config struct {
 	Log    *slog.Logger // where damage is told; nil for slog.Default()
 }
 
+func (c *Config) logger() *slog.Logger {
+	if c.Log == nil {
+		return slog.Default()
+	}
+	return c.Log
+}
+
 // Stats are counters that only the source knows; packets and what became of
 // them are counted where they are handed to. All only grow.
 type Stats struct {
 	Name    string // the interface, file or socket, as it was asked for
-	Bytes   uint64 // read, link headers and file framing included
+	Bytes   uint64 // read, before decompression; of captured frames for interfaces
+	Size    int64  // of the file; 0 where it has none
 	Damaged uint64 // places where the input was broken and bytes were passed over
 
 	// Interfaces and UDP sockets.

@@ -2,7 +2,16 @@
 // containers and fragments, in both directions. It opens no sockets and no files.
 package encode
 
-import "time"
+import (
+	"encoding/binary"
+	"errors"
+	"hash/crc32"
+	"math/bits"
+	"net/netip"
+	"time"
+
+	"nmsgsensor/tuple"
+)
 
 // Vendor and message type numbers (nmsg/vendors.h, nmsg/base/defs.h).
 const (
@@ -16,10 +25,207 @@ type Labels struct {
 	Source, Operator, Group uint32
 }
 
+// Or returns l with what o sets in place of its own.
+func (l Labels) Or(o Labels) Labels {
+	if o.Source != 0 {
+		l.Source = o.Source
+	}
+	if o.Operator != 0 {
+		l.Operator = o.Operator
+	}
+	if o.Group != 0 {
+		l.Group = o.Group
+	}
+	return l
+}
+
 // Payload is one NmsgPayload as read from a container (nmsg.proto).
 type Payload struct {
 	Vendor, Type uint32
 	Time         time.Time
 	Labels       Labels
 	Data         []byte // the message; borrowed from whoever handed out the Payload
+}
+
+// Field keys: field number << 3 | wire type (protobuf encoding: 0 varint,
+// 2 length-delimited, 5 fixed32).
+const (
+	keyVendor   = 1<<3 | 0
+	keyType     = 2<<3 | 0
+	keySec      = 3<<3 | 0
+	keyNsec     = 4<<3 | 5
+	keyData     = 5<<3 | 2
+	keySource   = 7<<3 | 0
+	keyOperator = 8<<3 | 0
+	keyGroup    = 9<<3 | 0
+
+	keyPacketType = 1<<3 | 0 // base:packet (packet.proto)
+	keyPacketData = 2<<3 | 2
+	packetTypeIP  = 1
+
+	keyProto   = 1<<3 | 0 // base:ipconn (ipconn.proto)
+	keySrcIP   = 2<<3 | 2
+	keySrcPort = 3<<3 | 0
+	keyDstIP   = 4<<3 | 2
+	keyDstPort = 5<<3 | 0
+)
+
+// appendHead appends the fields of a payload that come before its message,
+// the length of the message included.
+func appendHead(b []byte, msgType uint8, t time.Time, dataLen int) []byte {
+	b = append(b, keyVendor, VendorBase, keyType, msgType, keySec)
+	b = binary.AppendUvarint(b, uint64(t.Unix()))
+	b = append(b, keyNsec)
+	b = binary.LittleEndian.AppendUint32(b, uint32(t.Nanosecond()))
+	b = append(b, keyData)
+	return binary.AppendUvarint(b, uint64(dataLen))
+}
+
+// headSize is the length of what appendHead appends.
+func headSize(t time.Time, dataLen int) int {
+	return 4 + 1 + uvarintLen(uint64(t.Unix())) + 1 + 4 + 1 + uvarintLen(uint64(dataLen))
+}
+
+// appendLabels appends the labels that are set.
+func appendLabels(b []byte, l Labels) []byte {
+	if l.Source != 0 {
+		b = binary.AppendUvarint(append(b, keySource), uint64(l.Source))
+	}
+	if l.Operator != 0 {
+		b = binary.AppendUvarint(append(b, keyOperator), uint64(l.Operator))
+	}
+	if l.Group != 0 {
+		b = binary.AppendUvarint(append(b, keyGroup), uint64(l.Group))
+	}
+	return b
+}
+
+func labelsSize(l Labels) (n int) {
+	for _, v := range [3]uint32{l.Source, l.Operator, l.Group} {
+		if v != 0 {
+			n += 1 + uvarintLen(uint64(v))
+		}
+	}
+	return n
+}
+
+// packetMessageSize is the length of the base:packet message of ip.
+func packetMessageSize(ip []byte) int {
+	return 2 + 1 + uvarintLen(uint64(len(ip))) + len(ip)
+}
+
+// appendPacketMessage appends the base:packet message of ip.
+func appendPacketMessage(b, ip []byte) []byte {
+	b = append(b, keyPacketType, packetTypeIP, keyPacketData)
+	b = binary.AppendUvarint(b, uint64(len(ip)))
+	return append(b, ip...)
+}
+
+// ipconnMessageSize is the length of the base:ipconn message of tp.
+func ipconnMessageSize(tp tuple.Tuple) int {
+	return 1 + uvarintLen(uint64(tp.Proto)) +
+		1 + uvarintLen(uint64(tp.SrcPort)) + 1 + uvarintLen(uint64(tp.DstPort)) +
+		2 + tp.Src.BitLen()/8 + 2 + tp.Dst.BitLen()/8
+}
+
+// appendIPConnMessage appends the base:ipconn message of tp, all fields present
+// as nmsgtool has them.
+func appendIPConnMessage(b []byte, tp tuple.Tuple) []byte {
+	b = binary.AppendUvarint(append(b, keyProto), uint64(tp.Proto))
+	b = appendAddr(append(b, keySrcIP), tp.Src)
+	b = binary.AppendUvarint(append(b, keySrcPort), uint64(tp.SrcPort))
+	b = appendAddr(append(b, keyDstIP), tp.Dst)
+	return binary.AppendUvarint(append(b, keyDstPort), uint64(tp.DstPort))
+}
+
+// appendAddr appends an address of 4 or 16 bytes behind its length. Anything
+// else, such as the zero Addr, is appended as no bytes.
+func appendAddr(b []byte, a netip.Addr) []byte {
+	switch a.BitLen() {
+	case 32:
+		v := a.As4()
+		return append(append(b, 4), v[:]...)
+	case 128:
+		v := a.As16()
+		return append(append(b, 16), v[:]...)
+	}
+	return append(b, 0)
+}
+
+// Errors of the messages.
+var (
+	errNotPacket = errors.New("base:packet without an IP packet")
+	errNotIPConn = errors.New("base:ipconn without two addresses, ports and a protocol in range")
+)
+
+// ParsePacket returns the IP packet in a base:packet message: a part of data.
+func ParsePacket(data []byte) (ip []byte, err error) {
+	// The layout that every known writer uses: two bytes that say IP, the
+	// packet, and nothing else.
+	if len(data) >= 4 && data[0] == keyPacketType && data[1] == packetTypeIP && data[2] == keyPacketData {
+		if n, k := uvarint(data[3:]); k > 0 && uint64(len(data)-3-k) == n {
+			return data[3+k:], nil
+		}
+	}
+	var kind uint64
+	err = eachField(data, func(key uint64, v uint64, b []byte) bool {
+		switch key {
+		case keyPacketType:
+			kind = v
+		case keyPacketData:
+			ip = b
+		}
+		return true
+	})
+	if err != nil {
+		return nil, err
+	}
+	if kind != packetTypeIP || ip == nil {
+		return nil, errNotPacket
+	}
+	return ip, nil
+}
+
+// ParseIPConn returns the 5-tuple in a base:ipconn message. Both addresses must
+// be there, with 4 or 16 bytes; ports and protocol that are absent are 0, as
+// protobuf has it.
+func ParseIPConn(data []byte) (tuple.Tuple, error) {
+	var tp tuple.Tuple
+	inRange := true
+	err := eachField(data, func(key uint64, v uint64, b []byte) bool {
+		switch key {
+		case keyProto:
+			tp.Proto, inRange = uint8(v), inRange && v <= 0xff
+		case keySrcPort:
+			tp.SrcPort, inRange = uint16(v), inRange && v <= 0xffff
+		case keyDstPort:
+			tp.DstPort, inRange = uint16(v), inRange && v <= 0xffff
+		case keySrcIP:
+			tp.Src, _ = netip.AddrFromSlice(b)
+		case keyDstIP:
+			tp.Dst, _ = netip.AddrFromSlice(b)
+		}
+		return true
+	})
+	if err != nil {
+		return tuple.Tuple{}, err
+	}
+	if !inRange || !tp.Src.IsValid() || !tp.Dst.IsValid() {
+		return tuple.Tuple{}, errNotIPConn
+	}
+	return tp, nil
+}
+
+// castagnoli is the polynomial of CRC-32C (RFC 3720 appendix B.4).
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+// checksum is the CRC-32C of b with its bytes swapped: nmsg puts it through
+// htonl, on hosts that are little-endian.
+func checksum(b []byte) uint32 {
+	return bits.ReverseBytes32(crc32.Checksum(b, castagnoli))
+}
+
+// uvarintLen is the number of bytes of v as a varint.
+func uvarintLen(v uint64) int {
+	return (bits.Len64(v|1) + 6) / 7
 }

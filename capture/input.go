@@ -1,0 +1,188 @@
+package capture
+
+import (
+	"bufio"
+	"bytes"
+	"compress/bzip2"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"sync/atomic"
+
+	"github.com/klauspost/compress/gzip"
+	"github.com/klauspost/compress/zstd"
+	"github.com/ulikunitz/xz"
+	"golang.org/x/sys/unix"
+)
+
+// Format is what an input must be.
+type Format uint8
+
+// The formats.
+const (
+	AnyFormat     Format = iota
+	CaptureFormat        // pcap or pcapng
+	NMSGFormat
+)
+
+// Open opens a file, a named pipe or, for "-", standard input, and finds out by
+// its first bytes what it holds, which must be what is wanted: pcap, pcapng or
+// NMSG, compressed with gzip, zstd, xz or bzip2 or not. It waits for these bytes
+// until ctx is done.
+func Open(ctx context.Context, name string, want Format, cfg Config) (Source, error) {
+	in, err := openInput(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	src, err := newSource(in, want, cfg)
+	if err != nil {
+		in.close()
+		return nil, fmt.Errorf("%s: %w", in.name, err)
+	}
+	return src, nil
+}
+
+func newSource(in *input, want Format, cfg Config) (Source, error) {
+	r, err := decompress(in)
+	if err != nil {
+		return nil, err
+	}
+	head, err := r.Peek(4)
+	if len(head) < 4 {
+		if err == io.EOF {
+			if len(head) == 0 {
+				return nil, errors.New("empty file")
+			}
+			return nil, errFormat
+		}
+		return nil, err
+	}
+	isNMSG := string(head) == "NMSG"
+	switch {
+	case isNMSG && want == CaptureFormat:
+		return nil, errors.New("is an NMSG stream, not a capture")
+	case isNMSG:
+		return newStream(in, r, cfg), nil
+	}
+	f, err := newFile(in, r, cfg)
+	if err == nil && want == NMSGFormat {
+		return nil, errors.New("is a capture, not an NMSG stream")
+	}
+	if err == errFormat && want == NMSGFormat {
+		// Garbage before the first container is damage, not another format.
+		return newStream(in, r, cfg), nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	return f, nil
+}
+
+var errFormat = errors.New("neither pcap, pcapng nor NMSG")
+
+// decompress returns what is in the input, uncompressed, by its first bytes.
+func decompress(in *input) (*bufio.Reader, error) {
+	const (
+		readSize  = 256 << 10
+		maxWindow = 64 << 20 // what an archive may ask for
+	)
+	raw := bufio.NewReaderSize(in, readSize)
+	head, _ := raw.Peek(6)
+	var r io.Reader
+	var err error
+	switch {
+	case bytes.HasPrefix(head, []byte{0x1f, 0x8b}): // RFC 1952 section 2.3.1
+		r, err = gzip.NewReader(raw)
+	case bytes.HasPrefix(head, []byte{0x28, 0xb5, 0x2f, 0xfd}): // RFC 8878 section 3.1.1
+		var d *zstd.Decoder
+		d, err = zstd.NewReader(raw, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true), zstd.WithDecoderMaxWindow(maxWindow))
+		r = d
+	case bytes.HasPrefix(head, []byte("\xfd7zXZ\x00")):
+		r, err = xz.ReaderConfig{DictCap: 1 << 20}.NewReader(raw)
+	case bytes.HasPrefix(head, []byte("BZh")):
+		r = bzip2.NewReader(raw)
+	default:
+		return raw, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	in.compressed = true
+	return bufio.NewReaderSize(r, readSize), nil
+}
+
+// input is an open file descriptor. Reads wait for data in steps, so that an
+// idle pipe does not keep the program from stopping.
+type input struct {
+	name       string
+	fd         int
+	waits      bool // a read may block: it is no regular file
+	compressed bool
+	size       int64 // 0 where it is not known
+	ctx        context.Context
+	bytes      atomic.Uint64
+}
+
+func openInput(ctx context.Context, name string) (*input, error) {
+	in := &input{name: name, ctx: ctx}
+	if name == "-" {
+		in.name = "standard input"
+	} else {
+		// Without O_NONBLOCK, opening a pipe waits for its writer.
+		fd, err := unix.Open(name, unix.O_RDONLY|unix.O_CLOEXEC|unix.O_NONBLOCK, 0)
+		if err != nil {
+			return nil, &os.PathError{Op: "open", Path: name, Err: err}
+		}
+		in.fd = fd
+	}
+	var st unix.Stat_t
+	if err := unix.Fstat(in.fd, &st); err != nil {
+		in.close()
+		return nil, &os.PathError{Op: "open", Path: name, Err: err}
+	}
+	switch st.Mode & unix.S_IFMT {
+	case unix.S_IFDIR:
+		in.close()
+		return nil, &os.PathError{Op: "open", Path: name, Err: unix.EISDIR}
+	case unix.S_IFREG:
+		in.size = st.Size
+	default:
+		in.waits = true
+	}
+	return in, nil
+}
+
+// Read reads from the descriptor. Once the context is done it returns its error.
+func (in *input) Read(b []byte) (int, error) {
+	for {
+		if err := in.ctx.Err(); err != nil {
+			return 0, err
+		}
+		if in.waits {
+			const step = 100 // milliseconds
+			fds := []unix.PollFd{{Fd: int32(in.fd), Events: unix.POLLIN}}
+			if n, err := unix.Poll(fds, step); err == nil && n == 0 || err == unix.EINTR {
+				continue
+			}
+		}
+		n, err := unix.Read(in.fd, b)
+		switch {
+		case err == unix.EINTR || err == unix.EAGAIN:
+			continue
+		case err != nil:
+			return 0, &os.PathError{Op: "read", Path: in.name, Err: err}
+		case n == 0:
+			return 0, io.EOF
+		}
+		in.bytes.Add(uint64(n))
+		return n, nil
+	}
+}
+
+func (in *input) close() {
+	if in.fd > 0 {
+		unix.Close(in.fd)
+	}
+}

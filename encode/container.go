@@ -1,0 +1,235 @@
+package encode
+
+import (
+	"encoding/binary"
+	"time"
+
+	"nmsgsensor/tuple"
+)
+
+// Sizes of containers (nmsg/constants.h).
+const (
+	HeaderSize   = 10      // magic, flags, version, length
+	MinContainer = 512     // NMSG_WBUFSZ_MIN
+	MaxContainer = 1 << 20 // NMSG_WBUFSZ_MAX; also the bound for what is read
+)
+
+const (
+	flagZlib     = 1
+	flagFragment = 2
+	version      = 2
+
+	keyPayload    = 1<<3 | 2
+	keyCRC        = 2<<3 | 0
+	keySequence   = 3<<3 | 0
+	keySequenceID = 4<<3 | 0
+)
+
+// Sequence numbers the containers of one sender to one destination.
+type Sequence struct {
+	ID   uint64 // random, fixed for the life of the sender
+	Next uint32 // the number of the next container
+}
+
+// size is the length of the two sequence fields now.
+func (s *Sequence) size() int {
+	return 2 + uvarintLen(uint64(s.Next)) + uvarintLen(s.ID)
+}
+
+// Container is one NMSG container being filled. The zero value is empty and
+// ready. It keeps its buffers across Reset.
+type Container struct {
+	buf      []byte // header, then payloads
+	crcs     []byte // the CRC fields of these payloads, encoded
+	n        int    // payloads
+	estimate int    // nmsgtool's idea of the size, see FullForPacket
+	part     []byte // what SealTo returned, where it was not all
+	sealed   []byte // what Seal returned, where it was compressed
+	deflate  deflater
+}
+
+// Mark is a place between two payloads of a container.
+type Mark struct {
+	buf, crcs, n int
+}
+
+// Len returns the number of payloads before the mark.
+func (m Mark) Len() int { return m.n }
+
+// Mark returns the place behind the last payload.
+func (c *Container) Mark() Mark { return Mark{len(c.buf), len(c.crcs), c.n} }
+
+// Len returns the number of payloads.
+func (c *Container) Len() int { return c.n }
+
+// Reset empties the container. Bytes that it handed out are no longer valid.
+func (c *Container) Reset() {
+	c.buf, c.crcs, c.n, c.estimate = c.buf[:0], c.crcs[:0], 0, 0
+}
+
+// AppendPacket appends a base:packet payload with a copy of the IP packet ip.
+func (c *Container) AppendPacket(t time.Time, l Labels, ip []byte) {
+	dataLen := packetMessageSize(ip)
+	c.open(TypePacket, t, l, dataLen)
+	c.buf = appendPacketMessage(c.buf, ip)
+	c.close(l, dataLen)
+}
+
+// AppendIPConn appends a base:ipconn payload of tp.
+func (c *Container) AppendIPConn(t time.Time, l Labels, tp tuple.Tuple) {
+	dataLen := ipconnMessageSize(tp)
+	c.open(TypeIPConn, t, l, dataLen)
+	c.buf = appendIPConnMessage(c.buf, tp)
+	c.close(l, dataLen)
+}
+
+// open appends all of a payload that stands before its message.
+func (c *Container) open(msgType uint8, t time.Time, l Labels, dataLen int) {
+	if len(c.buf) == 0 {
+		c.buf = append(c.buf, "NMSG\x00\x02\x00\x00\x00\x00"...)
+		c.estimate = HeaderSize
+	}
+	size := headSize(t, dataLen) + dataLen + labelsSize(l)
+	c.estimate += payloadEstimate(size, dataLen)
+	c.buf = append(c.buf, keyPayload)
+	c.buf = binary.AppendUvarint(c.buf, uint64(size))
+	c.buf = appendHead(c.buf, msgType, t, dataLen)
+}
+
+// close takes the checksum of the message, which is the last dataLen bytes and
+// in the cache still, and appends what stands behind it.
+func (c *Container) close(l Labels, dataLen int) {
+	crc := checksum(c.buf[len(c.buf)-dataLen:])
+	c.crcs = binary.AppendUvarint(append(c.crcs, keyCRC), uint64(crc))
+	c.buf = appendLabels(c.buf, l)
+	c.n++
+}
+
+// Size returns the length that the container would have if it were sealed now
+// without compression, with the fields of seq if that is not nil.
+func (c *Container) Size(seq *Sequence) int {
+	n := max(len(c.buf), HeaderSize) + len(c.crcs)
+	if seq != nil {
+		n += seq.size()
+	}
+	return n
+}
+
+// maxCRCField is the longest CRC field: a key and a varint of 32 bits.
+const maxCRCField = 1 + 5
+
+// PacketSize returns by how much AppendPacket makes a container longer, at most:
+// a CRC may take up to two bytes less.
+func PacketSize(t time.Time, l Labels, ip []byte) int {
+	return payloadSize(t, l, packetMessageSize(ip)) + maxCRCField
+}
+
+// IPConnSize is PacketSize for AppendIPConn.
+func IPConnSize(t time.Time, l Labels, tp tuple.Tuple) int {
+	return payloadSize(t, l, ipconnMessageSize(tp)) + maxCRCField
+}
+
+func payloadSize(t time.Time, l Labels, dataLen int) int {
+	n := headSize(t, dataLen) + dataLen + labelsSize(l)
+	return 1 + uvarintLen(uint64(n)) + n
+}
+
+// FullForPacket says whether nmsgtool would close a container of limit bytes
+// before it adds this packet. It goes by an estimate, not by the size: files
+// are split where nmsgtool splits them only if we do as it does.
+func (c *Container) FullForPacket(t time.Time, l Labels, ip []byte, limit int) bool {
+	return c.full(t, l, packetMessageSize(ip), limit)
+}
+
+// FullForIPConn is FullForPacket for AppendIPConn.
+func (c *Container) FullForIPConn(t time.Time, l Labels, tp tuple.Tuple, limit int) bool {
+	return c.full(t, l, ipconnMessageSize(tp), limit)
+}
+
+func (c *Container) full(t time.Time, l Labels, dataLen, limit int) bool {
+	size := headSize(t, dataLen) + dataLen + labelsSize(l)
+	return c.n > 0 && c.estimate+estimatedSize(size, dataLen)+32 >= limit
+}
+
+// estimatedSize is the size that nmsg gives a payload: right up to messages of
+// 2 MiB, whose length it takes for a varint of three bytes.
+func estimatedSize(size, dataLen int) int {
+	return size - max(uvarintLen(uint64(dataLen))-3, 0)
+}
+
+// payloadEstimate is what nmsg adds to its estimate for a payload: its size,
+// key and length, and six bytes for the CRC.
+func payloadEstimate(size, dataLen int) int {
+	size = estimatedSize(size, dataLen)
+	return size + 1 + uvarintLen(uint64(size)) + maxCRCField
+}
+
+// Seal returns the finished container: header, payloads, CRCs and, if seq is
+// not nil, the number that seq is at; counting on is up to the caller. A
+// container without payloads crashes collectors: nobody may seal one, and Seal
+// panics.
+//
+// The bytes are borrowed until the next call of a method that changes c. The
+// payloads stay, so one container can be sealed for several destinations.
+func (c *Container) Seal(seq *Sequence, zlib bool) []byte {
+	return c.SealTo(c.Mark(), seq, zlib)
+}
+
+// SealTo is Seal for the payloads before the mark.
+func (c *Container) SealTo(m Mark, seq *Sequence, zlib bool) []byte {
+	if m.n == 0 {
+		panic("encode: empty container")
+	}
+	if m.n == c.n {
+		// In the plain case the end is written behind the payloads, where the
+		// next payload will overwrite it: no byte is copied twice.
+		end := appendEnd(c.buf, c.crcs, seq)
+		c.buf = end[:len(c.buf)]
+		if !zlib {
+			return patchLength(end)
+		}
+		return c.compress(end[HeaderSize:])
+	}
+	c.part = append(c.part[:0], c.buf[:m.buf]...)
+	c.part = appendEnd(c.part, c.crcs[:m.crcs], seq)
+	if !zlib {
+		return patchLength(c.part)
+	}
+	return c.compress(c.part[HeaderSize:])
+}
+
+// appendEnd appends what stands behind the payloads.
+func appendEnd(b, crcs []byte, seq *Sequence) []byte {
+	b = append(b, crcs...)
+	if seq != nil {
+		b = binary.AppendUvarint(append(b, keySequence), uint64(seq.Next))
+		b = binary.AppendUvarint(append(b, keySequenceID), seq.ID)
+	}
+	return b
+}
+
+// compress returns the container with this body compressed: the length of the
+// body, then the zlib stream (nmsg/zbuf.c).
+func (c *Container) compress(body []byte) []byte {
+	c.sealed = append(c.sealed[:0], "NMSG\x01\x02\x00\x00\x00\x00"...)
+	c.sealed = binary.BigEndian.AppendUint32(c.sealed, uint32(len(body)))
+	c.sealed = c.deflate.append(c.sealed, body)
+	return patchLength(c.sealed)
+}
+
+// patchLength writes the length field of a container that is otherwise done.
+func patchLength(b []byte) []byte {
+	binary.BigEndian.PutUint32(b[6:], uint32(len(b)-HeaderSize))
+	return b
+}
+
+// Drop takes the payloads before the mark out of the container.
+func (c *Container) Drop(m Mark) {
+	if m.n == c.n {
+		c.Reset()
+		return
+	}
+	c.buf = append(c.buf[:HeaderSize], c.buf[m.buf:]...)
+	c.crcs = append(c.crcs[:0], c.crcs[m.crcs:]...)
+	c.n -= m.n
+}

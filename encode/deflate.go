@@ -1,0 +1,75 @@
+package encode
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"io"
+
+	"github.com/klauspost/compress/zlib"
+)
+
+// deflater compresses; it keeps its tables from one container to the next.
+type deflater struct {
+	w   *zlib.Writer
+	out bytes.Buffer
+}
+
+// append appends body as a zlib stream (RFC 1950) to b.
+func (d *deflater) append(b, body []byte) []byte {
+	d.out.Reset()
+	if d.w == nil {
+		d.w = zlib.NewWriter(&d.out)
+	} else {
+		d.w.Reset(&d.out)
+	}
+	// Neither fails: the buffer takes everything.
+	d.w.Write(body)
+	d.w.Close()
+	return append(b, d.out.Bytes()...)
+}
+
+var (
+	errInflate = errors.New("bad zlib stream")
+	errTooLong = errors.New("longer than 1 MiB")
+)
+
+// inflater is the other direction; it keeps its buffers.
+type inflater struct {
+	r   io.ReadCloser
+	in  bytes.Reader
+	out []byte
+}
+
+// inflate returns the bytes of a compressed body: a length, then a zlib stream
+// of just that length. They are borrowed until the next call. Nothing is
+// allocated on the word of the length: more than MaxContainer is refused.
+func (f *inflater) inflate(body []byte) ([]byte, error) {
+	if len(body) < 4 {
+		return nil, errInflate
+	}
+	size := binary.BigEndian.Uint32(body)
+	if size > MaxContainer {
+		return nil, errTooLong
+	}
+	f.in.Reset(body[4:])
+	if f.r == nil {
+		r, err := zlib.NewReader(&f.in)
+		if err != nil {
+			return nil, errInflate
+		}
+		f.r = r
+	} else if err := f.r.(zlib.Resetter).Reset(&f.in, nil); err != nil {
+		return nil, errInflate
+	}
+	if cap(f.out) < int(size)+1 {
+		f.out = make([]byte, size+1)
+	}
+	// One byte more than promised, to see that the stream ends there and that
+	// its checksum holds.
+	n, err := io.ReadFull(f.r, f.out[:size+1])
+	if err != io.ErrUnexpectedEOF && !(err == io.EOF && size == 0) || n != int(size) {
+		return nil, errInflate
+	}
+	return f.out[:n], nil
+}
