@@ -9,8 +9,8 @@ import (
 	"nmsgsensor/tuple"
 )
 
-// Sink is where records go. Its caller serialises Write, Flush and Close; what
-// else a sink does at the same time is its own affair.
+// Sink is where records go. Its caller serialises Write, Flush, Push and Close;
+// what else a sink does at the same time is its own affair.
 type Sink interface {
 	// Write takes one record. The record and its bytes are borrowed: a sink
 	// copies what it keeps. An error means that the sink can't go on; what one
@@ -25,6 +25,14 @@ type Sink interface {
 	Close() error
 }
 
+// Pusher is a sink that collects what is ready to go out, to send it in one
+// system call.
+type Pusher interface {
+	// Push sends what is ready. It is called when a source has handed on all it
+	// had at hand.
+	Push() error
+}
+
 // Record is a packet on its way out.
 type Record struct {
 	Time     time.Time
@@ -32,15 +40,72 @@ type Record struct {
 	Packet   []byte      // the whole IP packet, for base:packet; borrowed; nil where there is none or it is cut
 	Tuple    tuple.Tuple // only where HasTuple
 	HasTuple bool
-	Type     uint8 // the message type it was read as: encode.TypePacket or encode.TypeIPConn
+	Type     uint8 // the message type that it was read as: encode.TypePacket or encode.TypeIPConn
+}
+
+// Kind is the message type that a sink makes of records.
+type Kind uint8
+
+// The kinds.
+const (
+	IPConn Kind = encode.TypeIPConn // of records with a tuple
+	Packet Kind = encode.TypePacket // of records with a packet
+)
+
+// wants says whether a message of this kind can be made of r.
+func (k Kind) wants(r *Record) bool {
+	if k == Packet {
+		return r.Packet != nil
+	}
+	return r.HasTuple
+}
+
+// Payloads says how records become payloads.
+type Payloads struct {
+	Kind   Kind
+	Labels encode.Labels // these replace the record's own where they are set
+	Now    bool          // the time of the payload is that of its emission, not the packet's
+	Zlib   bool          // compress containers
+	Single bool          // one payload a container, which waits for nothing
+}
+
+func (p *Payloads) time(r *Record) time.Time {
+	if p.Now {
+		return time.Now()
+	}
+	return r.Time
+}
+
+// size is what append adds to a container, at most.
+func (p *Payloads) size(r *Record, t time.Time, l encode.Labels) int {
+	if p.Kind == Packet {
+		return encode.PacketSize(t, l, r.Packet)
+	}
+	return encode.IPConnSize(t, l, r.Tuple)
+}
+
+func (p *Payloads) append(c *encode.Container, r *Record, t time.Time, l encode.Labels) {
+	if p.Kind == Packet {
+		c.AppendPacket(t, l, r.Packet)
+	} else {
+		c.AppendIPConn(t, l, r.Tuple)
+	}
+}
+
+// full says whether nmsgtool would begin a new container of a file before r.
+func (p *Payloads) full(c *encode.Container, r *Record, t time.Time, l encode.Labels) bool {
+	if p.Kind == Packet {
+		return c.FullForPacket(t, l, r.Packet, encode.MaxContainer)
+	}
+	return c.FullForIPConn(t, l, r.Tuple, encode.MaxContainer)
 }
 
 // Stats are a sink's counters. All only grow. They may be read at any time.
 type Stats struct {
 	Name       string            // the file or the destination, as it was asked for
-	Payloads   uint64            // that left, in containers that were written or sent
-	Containers uint64            // that were written or sent (lines, for text)
-	Bytes      uint64            // of these
-	Dropped    uint64            // payloads that were taken and could not be sent on
-	Errors     map[string]uint64 // containers or datagrams lost, by reason
+	Payloads   uint64            // that left
+	Containers uint64            // in which they left; 0 for text
+	Bytes      uint64            // that left
+	Dropped    uint64            // payloads that were taken and could not leave
+	Errors     map[string]uint64 // datagrams or writes that failed, by reason
 }

@@ -1,0 +1,60 @@
+package output
+
+import (
+	"errors"
+
+	"nmsgsensor/encode"
+)
+
+// File is an NMSG file: containers of up to 1 MiB, split where nmsgtool splits
+// them.
+type File struct {
+	w   writer
+	cfg Payloads
+	c   encode.Container
+}
+
+// NewFile returns a sink of NMSG. The name "-" is standard output; another file
+// is created when the first payload comes. A container is written when it is
+// full, at every Flush and at Close.
+func NewFile(name string, cfg Payloads) *File {
+	return &File{w: writer{name: name}, cfg: cfg}
+}
+
+// Write implements Sink.
+func (f *File) Write(r *Record) error {
+	if !f.cfg.Kind.wants(r) {
+		return nil
+	}
+	t, l := f.cfg.time(r), r.Labels.Or(f.cfg.Labels)
+	var err error
+	if f.cfg.full(&f.c, r, t, l) {
+		err = f.Flush()
+	}
+	f.cfg.append(&f.c, r, t, l)
+	if f.cfg.Single {
+		err = errors.Join(err, f.Flush())
+	}
+	return err
+}
+
+// Flush implements Sink. A container that can't be written is dropped.
+func (f *File) Flush() error {
+	if f.c.Len() == 0 {
+		return nil
+	}
+	defer f.c.Reset()
+	return f.w.write(f.c.Seal(nil, f.cfg.Zlib), uint64(f.c.Len()))
+}
+
+// Close implements Sink.
+func (f *File) Close() error {
+	return errors.Join(f.Flush(), f.w.close())
+}
+
+// Stats returns the counters.
+func (f *File) Stats() []Stats {
+	s := f.w.stats()
+	s.Containers = f.w.writes.Load()
+	return []Stats{s}
+}

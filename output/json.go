@@ -1,0 +1,35 @@
+package output
+
+import "strconv"
+
+// appendJSON appends the line of nmsg/output_json.c: source in hexadecimal,
+// operator and group as text, absent where they are not set.
+func (l *Lines) appendJSON(b []byte, r *Record) []byte {
+	b = append(b, `{"time":"`...)
+	b = l.clock.append(b, r.Time)
+	b = append(b, `","vname":"base","mname":"ipconn"`...)
+	labels := r.Labels.Or(l.labels)
+	if labels.Source != 0 {
+		b = append(b, `,"source":"`...)
+		b = append(appendHex8(b, labels.Source), '"')
+	}
+	if labels.Operator != 0 {
+		b = append(b, `,"operator":"`...)
+		b = append(strconv.AppendUint(b, uint64(labels.Operator), 10), '"')
+	}
+	if labels.Group != 0 {
+		b = append(b, `,"group":"`...)
+		b = append(strconv.AppendUint(b, uint64(labels.Group), 10), '"')
+	}
+	b = append(b, `,"message":{"proto":`...)
+	b = strconv.AppendUint(b, uint64(r.Tuple.Proto), 10)
+	b = append(b, `,"srcip":"`...)
+	b = appendAddr(b, r.Tuple.Src)
+	b = append(b, `","srcport":`...)
+	b = strconv.AppendUint(b, uint64(r.Tuple.SrcPort), 10)
+	b = append(b, `,"dstip":"`...)
+	b = appendAddr(b, r.Tuple.Dst)
+	b = append(b, `","dstport":`...)
+	b = strconv.AppendUint(b, uint64(r.Tuple.DstPort), 10)
+	return append(b, "}}\n"...)
+}

@@ -1,0 +1,179 @@
+package output
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+
+	"nmsgsensor/encode"
+)
+
+// Sizes of datagrams (UDP payload) in bytes.
+const (
+	DefaultMTU = 1280
+	MinMTU     = encode.MinContainer
+	MaxMTU     = 65507 // RFC 768 over IPv4
+)
+
+// UDPConfig says what is sent and how.
+type UDPConfig struct {
+	Payloads
+	MTU    int          // largest datagram; 0 for DefaultMTU
+	Mirror bool         // every destination gets everything; else they share
+	Log    *slog.Logger // where changes of state are told; nil for slog.Default()
+}
+
+// UDP sends containers to collectors. What may never leave (it would end
+// nmsgtool): an empty container, an empty fragment, a length that is not the
+// datagram's.
+type UDP struct {
+	cfg   UDPConfig
+	dests []*destination
+	next  int // whose turn it is, where they share
+	c     encode.Container
+	fill  zlibFill
+}
+
+// DialUDP opens a socket for each destination: each port of each Sockspec. One
+// that can't be reached now is no error; what is for it is dropped and counted
+// until it can.
+func DialUDP(specs []Sockspec, cfg UDPConfig) (*UDP, error) {
+	if cfg.MTU == 0 {
+		cfg.MTU = DefaultMTU
+	}
+	if cfg.MTU < MinMTU || cfg.MTU > MaxMTU {
+		return nil, fmt.Errorf("datagrams of %d bytes: from %d to %d are possible", cfg.MTU, MinMTU, MaxMTU)
+	}
+	if cfg.Log == nil {
+		cfg.Log = slog.Default()
+	}
+	u := &UDP{cfg: cfg}
+	for _, spec := range specs {
+		for port := int(spec.First); port <= int(spec.Last); port++ {
+			u.dests = append(u.dests, newDestination(spec, uint16(port), cfg.Log))
+		}
+	}
+	return u, nil
+}
+
+// Write implements Sink.
+func (u *UDP) Write(r *Record) error {
+	if !u.cfg.Kind.wants(r) {
+		return nil
+	}
+	t, l := u.cfg.time(r), r.Labels.Or(u.cfg.Labels)
+	if u.cfg.Zlib && !u.cfg.Single {
+		u.cfg.append(&u.c, r, t, l)
+		u.compressed()
+		return nil
+	}
+	if u.c.Len() > 0 && u.c.Size(nil)+sequenceRoom+u.cfg.size(r, t, l) > u.cfg.MTU {
+		u.send(u.c.Mark())
+	}
+	u.cfg.append(&u.c, r, t, l)
+	if u.cfg.Single || u.c.Size(nil)+sequenceRoom > u.cfg.MTU {
+		u.send(u.c.Mark())
+	}
+	return nil
+}
+
+// sequenceRoom is the most that the two sequence fields take: their keys and
+// varints of 32 and 64 bits. Ids are random, so they nearly always take it all.
+const sequenceRoom = 2 + 5 + 10
+
+// zlibFill finds out how much goes into a datagram after compression.
+type zlibFill struct {
+	try  int         // plain size at which to see how large it is compressed
+	good encode.Mark // this much is known to fit
+}
+
+// compressed sends the container when its compressed size comes close to that
+// of a datagram. How large it is shows only when it is compressed; the last size
+// and the ratio found there tell when to look next.
+func (u *UDP) compressed() {
+	f, mtu := &u.fill, u.cfg.MTU
+	size := u.c.Size(nil) + sequenceRoom
+	if size < max(f.try, mtu) && size < encode.MaxContainer {
+		return
+	}
+	packed := len(u.c.Seal(&u.dests[0].seq, true)) + sequenceRoom - 2
+	if packed <= mtu && size < encode.MaxContainer {
+		f.good = u.c.Mark()
+		// Once what is left could hold little more than another payload, it is
+		// enough; until then halve the distance and a bit.
+		if left := mtu - packed; left > mtu/32 {
+			f.try = size + max(left*size/packed*7/8, 1)
+			return
+		}
+	}
+	if packed > mtu && f.good.Len() > 0 {
+		u.send(f.good)
+		u.compressed() // what is left may be large by itself
+		return
+	}
+	u.send(u.c.Mark())
+}
+
+// send seals the payloads before the mark for each destination whose turn it is.
+func (u *UDP) send(m encode.Mark) {
+	u.fill = zlibFill{}
+	if u.cfg.Mirror {
+		for _, d := range u.dests {
+			u.sendTo(d, m)
+		}
+	} else {
+		u.sendTo(u.dests[u.next], m)
+		u.next = (u.next + 1) % len(u.dests)
+	}
+	u.c.Drop(m)
+}
+
+func (u *UDP) sendTo(d *destination, m encode.Mark) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	sealed := u.c.SealTo(m, &d.seq, u.cfg.Zlib)
+	d.seq.Next++
+	d.add(sealed, uint64(m.Len()), u.cfg.MTU)
+}
+
+// Push implements Pusher: it sends the datagrams that are done.
+func (u *UDP) Push() error {
+	for _, d := range u.dests {
+		d.mu.Lock()
+		d.push()
+		d.mu.Unlock()
+	}
+	return nil
+}
+
+// Flush implements Sink.
+func (u *UDP) Flush() error {
+	for u.c.Len() > 0 {
+		if u.cfg.Zlib && u.fill.good.Len() > 0 && u.fill.good.Len() < u.c.Len() {
+			if len(u.c.Seal(&u.dests[0].seq, true))+sequenceRoom-2 > u.cfg.MTU {
+				u.send(u.fill.good)
+				continue
+			}
+		}
+		u.send(u.c.Mark())
+	}
+	return u.Push()
+}
+
+// Close implements Sink.
+func (u *UDP) Close() error {
+	err := u.Flush()
+	for _, d := range u.dests {
+		err = errors.Join(err, d.close())
+	}
+	return err
+}
+
+// Stats returns the counters of each destination.
+func (u *UDP) Stats() []Stats {
+	var all []Stats
+	for _, d := range u.dests {
+		all = append(all, d.stats())
+	}
+	return all
+}
