@@ -186,3 +186,23 @@ func (in *input) close() {
 		unix.Close(in.fd)
 	}
 }
+
+// IsRegular says whether name is a regular file, which never waits for bytes.
+func IsRegular(name string) bool {
+	var st unix.Stat_t
+	return stat(name, &st) && st.Mode&unix.S_IFMT == unix.S_IFREG
+}
+
+// SameFile says whether two names, of which "-" is standard input, are of one
+// regular file.
+func SameFile(a, b string) bool {
+	var x, y unix.Stat_t
+	return stat(a, &x) && stat(b, &y) && x.Mode&unix.S_IFMT == unix.S_IFREG && x.Dev == y.Dev && x.Ino == y.Ino
+}
+
+func stat(name string, st *unix.Stat_t) bool {
+	if name == "-" {
+		return unix.Fstat(0, st) == nil
+	}
+	return unix.Stat(name, st) == nil
+}

@@ -37,9 +37,9 @@ type pcapFile struct {
 type swapRule uint8
 
 const (
-	swapNever swapRule = iota
-	swapMaybe          // 2.3: where the first is the larger
-	swapAlways         // before 2.3, and 543.0 of DG/UX
+	swapNever  swapRule = iota
+	swapMaybe           // 2.3: where the first is the larger
+	swapAlways          // before 2.3, and 543.0 of DG/UX
 )
 
 // pcapOrder returns the byte order of a header and its magic number as read.

@@ -21,3 +21,9 @@ func (r Reason) String() string {
 	return [NumReasons]string{"", "filtered", "not_ip", "link_cut", "link_bad", "other_link",
 		"other_payload", "bad_payload", "bad_crc"}[r]
 }
+
+// IsPayload says whether what was skipped is an NMSG payload, which counts as
+// one that was read, and not a frame without IP.
+func (r Reason) IsPayload() bool {
+	return r == OtherPayload || r == BadPayload || r == BadCRC
+}

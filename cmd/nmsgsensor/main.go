@@ -3,4 +3,70 @@
 // collectors.
 package main
 
-func main() {}
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+)
+
+// Exit statuses.
+const (
+	exitOK     = 0
+	exitFailed = 1 // or an input was damaged
+	exitUsage  = 2
+)
+
+func main() {
+	os.Exit(run(os.Args[1:], os.Stdout, os.Stderr))
+}
+
+// run is the program; text of its own (help, version) goes to stdout, words to
+// stderr.
+func run(args []string, stdout, stderr io.Writer) int {
+	// A closed pipe is an error of the write, so that the other outputs are
+	// flushed and the counters are printed.
+	signal.Ignore(syscall.SIGPIPE)
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	go func() {
+		// After the first signal the next one kills.
+		<-ctx.Done()
+		stop()
+	}()
+	cmd := newCommand(stderr)
+	cmd.SetArgs(args)
+	cmd.SetOut(stdout)
+	cmd.SetErr(stderr)
+	err := cmd.ExecuteContext(ctx)
+	var usage usageError
+	switch {
+	case err == nil:
+		return exitOK
+	case errors.As(err, &usage):
+		if usage.err != nil {
+			fmt.Fprintf(stderr, "nmsgsensor: %v; see nmsgsensor --help\n", err)
+		}
+		return exitUsage
+	case !errors.Is(err, errReported):
+		fmt.Fprintf(stderr, "nmsgsensor: %v\n", err)
+	}
+	return exitFailed
+}
+
+// usageError is a mistake on the command line; without an error in it, one that
+// the help has answered.
+type usageError struct{ err error }
+
+func (e usageError) Error() string {
+	if e.err == nil {
+		return "no input"
+	}
+	return e.err.Error()
+}
+
+// errReported says that what went wrong has been told.
+var errReported = errors.New("reported")

@@ -1,0 +1,164 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"runtime/debug"
+	"time"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
+
+	"nmsgsensor/capture"
+	"nmsgsensor/encode"
+	"nmsgsensor/output"
+)
+
+// options is what the command line says.
+type options struct {
+	inputs   []input
+	filter   string
+	count    uint64
+	sockets  []output.Sockspec // for base:ipconn
+	packets  []output.Sockspec // for base:packet
+	mirror   bool
+	write    string // base:packet
+	writeIP  string // base:ipconn
+	text     string
+	json     string
+	quiet    bool
+	mtu      int
+	flush    time.Duration
+	single   bool
+	zlib     bool
+	labels   encode.Labels
+	stampNow bool
+	log      *slog.Logger
+}
+
+const examples = `  nmsgsensor capture.pcap                      print the tuples of a capture
+  nmsgsensor -i eth0 -s 10.0.1.52/9430         sensor: an interface to a collector
+  nmsgsensor -q -w packets.nmsg capture.pcapng convert frames to base:packet
+  nmsgtool -i eth0 -V base -T packet -w - --unbuffered | nmsgsensor -s 10.0.1.52/9430`
+
+// newCommand returns the command; stderr gets its log and its counters.
+func newCommand(stderr io.Writer) *cobra.Command {
+	opt := options{log: slog.New(slog.NewTextHandler(stderr, nil))}
+	cmd := &cobra.Command{
+		Use:   "nmsgsensor [flags] [input ...]",
+		Short: "Extract the 5-tuples of TCP and UDP packets, print them, send them to NMSG collectors",
+		Long: `nmsgsensor takes packets from network interfaces, pcap and pcapng files, and
+NMSG streams, extracts the 5-tuples of TCP and UDP packets, prints them, and
+sends them as base:ipconn to NMSG collectors.
+
+An input is NMSG, pcap or pcapng, told apart by content; "-" is standard input.
+Without any, standard input is read if it is not a terminal.`,
+		Example:           examples,
+		Version:           versionText(),
+		SilenceErrors:     true,
+		SilenceUsage:      true,
+		CompletionOptions: cobra.CompletionOptions{DisableDefaultCmd: true},
+		RunE: func(cmd *cobra.Command, args []string) error {
+			for _, name := range args {
+				opt.inputs = append(opt.inputs, input{kind: anyInput, name: name})
+			}
+			if len(opt.inputs) == 0 {
+				if isTerminal(os.Stdin) {
+					cmd.Help()
+					return usageError{}
+				}
+				opt.inputs = []input{{kind: anyInput, name: "-"}}
+			}
+			if err := opt.check(); err != nil {
+				return usageError{err}
+			}
+			return sense(cmd.Context(), &opt, stderr)
+		},
+	}
+	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
+	cmd.SetVersionTemplate("{{.Version}}\n")
+	addFlags(cmd, &opt)
+	return cmd
+}
+
+func addFlags(cmd *cobra.Command, opt *options) {
+	f := cmd.Flags()
+	f.SortFlags = false
+	f.VarP(inputFlag{&opt.inputs, liveInput}, "interface", "i", "capture from this interface, `IF[+][,SNAPLEN]`; + is promiscuous; repeatable")
+	f.VarP(inputFlag{&opt.inputs, nmsgInput}, "readnmsg", "r", "read NMSG from `FILE`; repeatable")
+	f.VarP(inputFlag{&opt.inputs, captureInput}, "readpcap", "p", "read pcap or pcapng from `FILE`; repeatable")
+	f.StringVarP(&opt.filter, "bpf", "b", "", "libpcap `FILTER` for interfaces and captures, applied as written")
+	f.Uint64VarP(&opt.count, "count", "c", 0, "stop after `N` packets or payloads read")
+	f.VarP(socketsFlag{&opt.sockets}, "socket", "s", "send base:ipconn to `ADDR/PORT[..PORT][,RATE[,FREQ]]`; RATE in datagrams a second; repeatable")
+	f.Var(socketsFlag{&opt.packets}, "packet-socket", "send base:packet to `ADDR/PORT[..PORT][,RATE[,FREQ]]`; repeatable")
+	f.BoolVar(&opt.mirror, "mirror", false, "send everything to every collector; without it they share")
+	f.StringVarP(&opt.write, "write", "w", "", "write base:packet to `FILE`; - is standard output")
+	f.StringVarP(&opt.writeIP, "write-ipconn", "W", "", "write base:ipconn to `FILE`; - is standard output")
+	f.StringVarP(&opt.text, "text", "o", "", "write the text to `FILE` instead of standard output")
+	f.StringVarP(&opt.json, "json", "J", "", "write JSON to `FILE`, one object a line; - is standard output")
+	f.BoolVarP(&opt.quiet, "quiet", "q", false, "no text on standard output")
+	f.IntVarP(&opt.mtu, "mtu", "m", output.DefaultMTU, "largest datagram, in `BYTES` of UDP payload")
+	f.DurationVar(&opt.flush, "flush", 500*time.Millisecond, "`TIME` that a payload may wait in a buffer")
+	f.BoolVar(&opt.single, "unbuffered", false, "one payload a container, which does not wait")
+	f.BoolVarP(&opt.zlib, "zlib", "z", false, "compress containers")
+	f.Var(labelFlag{&opt.labels.Source, 0}, "setsource", "source label of what is emitted, `0xN`")
+	f.Var(labelFlag{&opt.labels.Operator, 10}, "setoperator", "operator label of what is emitted, `N`")
+	f.Var(labelFlag{&opt.labels.Group, 10}, "setgroup", "group label of what is emitted, `N`")
+	f.Var(stampFlag{&opt.stampNow}, "stamp", "time of an ipconn: that of the `packet|now`")
+}
+
+// check finds what no single flag can.
+func (o *options) check() error {
+	if o.mtu < output.MinMTU || o.mtu > output.MaxMTU {
+		return fmt.Errorf("--mtu %d: from %d to %d bytes are possible", o.mtu, output.MinMTU, output.MaxMTU)
+	}
+	if o.flush <= 0 {
+		return fmt.Errorf("--flush %v: must be positive; --unbuffered waits for nothing", o.flush)
+	}
+	onStdout, files := "", map[string]string{}
+	for _, out := range []struct{ flag, name string }{{"-w", o.write}, {"-W", o.writeIP}, {"-o", o.text}, {"-J", o.json}} {
+		if out.name == "" {
+			continue
+		}
+		if out.name == "-" {
+			if onStdout != "" {
+				return fmt.Errorf("%s and %s: standard output can carry one of them", onStdout, out.flag)
+			}
+			onStdout = out.flag
+		} else if other := files[out.name]; other != "" {
+			return fmt.Errorf("%s and %s write the same file %s", other, out.flag, out.name)
+		}
+		files[out.name] = out.flag
+		for _, in := range o.inputs {
+			if in.kind != liveInput && capture.SameFile(in.name, out.name) {
+				return fmt.Errorf("%s %s: is an input too, and would be overwritten", out.flag, out.name)
+			}
+		}
+	}
+	return nil
+}
+
+// wantsPackets says whether an output needs the bytes of packets.
+func (o *options) wantsPackets() bool { return o.write != "" || len(o.packets) > 0 }
+
+// versionText is the module's version and the commit, as the Go tool recorded them.
+func versionText() string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return "nmsgsensor (unknown version)"
+	}
+	text := "nmsgsensor " + info.Main.Version + " " + info.GoVersion
+	for _, s := range info.Settings {
+		if s.Key == "vcs.revision" {
+			text += " " + s.Value
+		}
+	}
+	return text
+}
+
+func isTerminal(f *os.File) bool {
+	_, err := unix.IoctlGetTermios(int(f.Fd()), unix.TCGETS)
+	return err == nil
+}

@@ -1,0 +1,99 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"nmsgsensor/output"
+)
+
+// inputKind says how an input was asked for.
+type inputKind uint8
+
+const (
+	anyInput inputKind = iota
+	nmsgInput
+	captureInput
+	liveInput
+)
+
+// input is a file or an interface to read.
+type input struct {
+	kind        inputKind
+	name        string
+	snaplen     int  // of an interface; 0 if none was given
+	promiscuous bool // of an interface
+}
+
+// inputFlag adds to the inputs, in the order of the command line.
+type inputFlag struct {
+	list *[]input
+	kind inputKind
+}
+
+func (f inputFlag) String() string { return "" }
+func (f inputFlag) Type() string   { return "input" }
+func (f inputFlag) Set(s string) error {
+	in := input{kind: f.kind, name: s}
+	if f.kind == liveInput {
+		name, snaplen, found := strings.Cut(s, ",")
+		if found {
+			n, err := strconv.Atoi(snaplen)
+			if err != nil || n < 1 || n > 262144 {
+				return fmt.Errorf("snaplen %q: from 1 to 262144 bytes are possible", snaplen)
+			}
+			in.snaplen = n
+		}
+		in.name, in.promiscuous = strings.CutSuffix(name, "+")
+	}
+	if in.name == "" {
+		return errors.New("no name")
+	}
+	*f.list = append(*f.list, in)
+	return nil
+}
+
+// socketsFlag adds to a list of destinations.
+type socketsFlag struct{ list *[]output.Sockspec }
+
+func (f socketsFlag) String() string { return "" }
+func (f socketsFlag) Type() string   { return "socket" }
+func (f socketsFlag) Set(s string) error {
+	spec, err := output.ParseSockspec(s)
+	if err == nil {
+		*f.list = append(*f.list, spec)
+	}
+	return err
+}
+
+// labelFlag is a 32-bit label in this base, 0 for one that a prefix tells.
+type labelFlag struct {
+	value *uint32
+	base  int
+}
+
+func (f labelFlag) String() string { return "" }
+func (f labelFlag) Type() string   { return "label" }
+func (f labelFlag) Set(s string) error {
+	n, err := strconv.ParseUint(s, f.base, 32)
+	if err != nil || n == 0 {
+		return errors.New("must be a number from 1 to 4294967295")
+	}
+	*f.value = uint32(n)
+	return nil
+}
+
+// stampFlag chooses the time of an ipconn.
+type stampFlag struct{ now *bool }
+
+func (f stampFlag) String() string { return "packet" }
+func (f stampFlag) Type() string   { return "stamp" }
+func (f stampFlag) Set(s string) error {
+	if s != "packet" && s != "now" {
+		return errors.New("must be packet or now")
+	}
+	*f.now = s == "now"
+	return nil
+}

@@ -1,0 +1,229 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"sync"
+	"time"
+
+	"nmsgsensor/capture"
+	"nmsgsensor/encode"
+	"nmsgsensor/output"
+)
+
+// feed is a source at work.
+type feed struct {
+	source capture.Source
+	waits  bool // for packets: it is no regular file
+	tally  tally
+}
+
+// statSink is a sink that counts.
+type statSink interface {
+	output.Sink
+	Stats() []output.Stats
+}
+
+// sense reads all inputs until they end, the context is done, the count is
+// reached or a sink can't go on.
+func sense(ctx context.Context, opt *options, stderr io.Writer) error {
+	feeds, err := openFeeds(ctx, opt)
+	if err != nil {
+		return err
+	}
+	sinks, err := openSinks(opt)
+	if err != nil {
+		return err
+	}
+	s := &stage{left: opt.count}
+	for _, sink := range sinks {
+		s.sinks = append(s.sinks, sink)
+	}
+	failed := runFeeds(ctx, opt, s, feeds)
+	err = s.failed // of the flush too
+	if closing := s.close(); err == nil {
+		err = closing
+	}
+	printCounters(stderr, s, feeds, sinks)
+	damaged := false
+	for _, f := range feeds {
+		damaged = damaged || f.source.Stats().Damaged > 0
+	}
+	switch {
+	case err != nil:
+		return errors.Join(err)
+	case failed || damaged:
+		return errReported
+	}
+	return nil
+}
+
+// openFeeds opens the inputs. One that can't be opened is told of, if there are
+// others.
+func openFeeds(ctx context.Context, opt *options) ([]*feed, error) {
+	var feeds []*feed
+	for _, in := range opt.inputs {
+		src, err := openInput(ctx, opt, in)
+		if err != nil {
+			return nil, err
+		}
+		feeds = append(feeds, &feed{source: src, waits: in.kind == liveInput || !capture.IsRegular(in.name)})
+	}
+	return feeds, nil
+}
+
+func openInput(ctx context.Context, opt *options, in input) (capture.Source, error) {
+	cfg := capture.Config{Filter: opt.filter, Log: opt.log}
+	switch in.kind {
+	case liveInput:
+		return capture.OpenLive(capture.LiveConfig{Interface: in.name, Snaplen: in.snaplen,
+			Promiscuous: in.promiscuous, HeadersOnly: !opt.wantsPackets(), Config: cfg})
+	case nmsgInput:
+		return capture.Open(ctx, in.name, capture.NMSGFormat, cfg)
+	case captureInput:
+		return capture.Open(ctx, in.name, capture.CaptureFormat, cfg)
+	}
+	return capture.Open(ctx, in.name, capture.AnyFormat, cfg)
+}
+
+func openSinks(opt *options) (sinks []statSink, err error) {
+	ipconn := output.Payloads{Kind: output.IPConn, Labels: opt.labels, Now: opt.stampNow, Zlib: opt.zlib, Single: opt.single}
+	packet := output.Payloads{Kind: output.Packet, Labels: opt.labels, Zlib: opt.zlib, Single: opt.single}
+	text := opt.text
+	if text == "" && !opt.quiet && opt.write != "-" && opt.writeIP != "-" && opt.json != "-" {
+		text = "-"
+	}
+	immediate := isTerminal(os.Stdout)
+	if text != "" {
+		sinks = append(sinks, output.NewText(text, encode.Labels{}, text == "-" && immediate || opt.single))
+	}
+	if opt.json != "" {
+		sinks = append(sinks, output.NewJSON(opt.json, opt.labels, opt.json == "-" && immediate || opt.single))
+	}
+	if opt.write != "" {
+		sinks = append(sinks, output.NewFile(opt.write, packet))
+	}
+	if opt.writeIP != "" {
+		sinks = append(sinks, output.NewFile(opt.writeIP, ipconn))
+	}
+	for _, to := range []struct {
+		specs    []output.Sockspec
+		payloads output.Payloads
+	}{{opt.sockets, ipconn}, {opt.packets, packet}} {
+		if len(to.specs) == 0 {
+			continue
+		}
+		udp, err := output.DialUDP(to.specs, output.UDPConfig{Payloads: to.payloads, MTU: opt.mtu, Mirror: opt.mirror, Log: opt.log})
+		if err != nil {
+			return nil, err
+		}
+		sinks = append(sinks, udp)
+	}
+	return sinks, nil
+}
+
+// runFeeds runs regular files one after the other, so that the same command
+// gives the same output, and everything else at the same time. It says whether
+// one of them failed, which has then been told.
+func runFeeds(ctx context.Context, opt *options, s *stage, feeds []*feed) (failed bool) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	var running sync.WaitGroup
+	var mu sync.Mutex
+	run := func(f *feed) {
+		err := f.source.Run(ctx, s.intake(&f.tally))
+		var sink sinkError
+		switch {
+		case err == nil || ctx.Err() != nil && errors.Is(err, context.Canceled):
+		case errors.Is(err, errDone), errors.As(err, &sink):
+			cancel()
+		default:
+			opt.log.Error("input failed", "input", f.source.Stats().Name, "cause", err)
+			mu.Lock()
+			failed = true
+			mu.Unlock()
+		}
+	}
+	var files []*feed
+	waits := false
+	for _, f := range feeds {
+		if !f.waits {
+			files = append(files, f)
+			continue
+		}
+		waits = true
+		running.Go(func() { run(f) })
+	}
+	running.Go(func() {
+		for _, f := range files {
+			if ctx.Err() == nil {
+				run(f)
+			}
+		}
+	})
+	stop := make(chan struct{}) // closed when the sources are done; nothing is sent
+	var ticking sync.WaitGroup
+	ticking.Go(func() { s.tick(opt.flush, waits, stop, cancel) })
+	running.Wait()
+	close(stop)
+	ticking.Wait()
+	return failed
+}
+
+// tick flushes the sinks each time the longest wait is over: all of them where
+// an input waits for packets, the collectors alone where all inputs are files,
+// so that the same files give the same bytes.
+func (s *stage) tick(every time.Duration, all bool, stop <-chan struct{}, cancel func()) {
+	sinks := s.sinks
+	if !all {
+		sinks = nil
+		for _, sink := range s.sinks {
+			if _, ok := sink.(*output.UDP); ok {
+				sinks = append(sinks, sink)
+			}
+		}
+	}
+	ticker := time.NewTicker(every)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-stop:
+			return
+		case <-ticker.C:
+			s.flush(sinks)
+			if s.broken() {
+				cancel()
+			}
+		}
+	}
+}
+
+func (s *stage) broken() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.failed != nil
+}
+
+// printCounters prints the last line: what came in, what became of it, and what
+// went where.
+func printCounters(w io.Writer, s *stage, feeds []*feed, sinks []statSink) {
+	b := []byte("nmsgsensor:")
+	add := func(prefix, key string, n uint64) { b = fmt.Appendf(b, " %s%s=%d", prefix, key, n) }
+	var sum tally
+	for _, f := range feeds {
+		sum.add(s.snapshot(&f.tally))
+	}
+	sum.each(func(key string, n uint64) { add("", key, n) })
+	for _, f := range feeds {
+		sourceCounters(f, add)
+	}
+	for _, sink := range sinks {
+		for _, st := range sink.Stats() {
+			sinkCounters(st, add)
+		}
+	}
+	w.Write(append(b, '\n'))
+}

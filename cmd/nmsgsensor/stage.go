@@ -1,0 +1,156 @@
+package main
+
+import (
+	"errors"
+	"sync"
+
+	"nmsgsensor/capture"
+	"nmsgsensor/encode"
+	"nmsgsensor/output"
+	"nmsgsensor/tuple"
+)
+
+// stage is where all sources meet all sinks.
+type stage struct {
+	mu     sync.Mutex // over everything: sources call from their own goroutines
+	sinks  []output.Sink
+	left   uint64 // packets until the count is reached; 0 where there is none
+	failed error  // of the first sink that could not go on
+
+	counters sync.Mutex // over all tallies; never held while a sink is at work
+}
+
+// errDone is how a source learns that enough was read.
+var errDone = errors.New("count reached")
+
+// sinkError is the error of a sink, which ends everything.
+type sinkError struct{ error }
+
+func (e sinkError) Unwrap() error { return e.error }
+
+// tally counts what came from one source. At any moment
+// read = delivered + the sum of skipped + the sum of noTuple.
+type tally struct {
+	read      uint64
+	delivered uint64 // gave a tuple
+	skipped   [capture.NumReasons]uint64
+	noTuple   [tuple.NumReasons]uint64
+	cut       uint64 // of those read: shorter than they were on the wire
+}
+
+// intake returns what a source calls with its batches.
+func (s *stage) intake(t *tally) func([]capture.Packet) error {
+	var now tally // of this goroutine; copied to t after each batch
+	var r output.Record
+	return func(batch []capture.Packet) error {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		err := s.failed
+		for i := range batch {
+			if err != nil {
+				break
+			}
+			err = s.packet(&now, &batch[i], &r)
+		}
+		s.counters.Lock()
+		*t = now
+		s.counters.Unlock()
+		if err == nil || err == errDone {
+			err = errors.Join(s.push(), err)
+		}
+		if err != nil && !errors.Is(err, errDone) && s.failed == nil {
+			s.failed = err
+		}
+		return err
+	}
+}
+
+// packet takes one packet all the way.
+func (s *stage) packet(t *tally, p *capture.Packet, r *output.Record) error {
+	t.read++
+	if p.Cut {
+		t.cut++
+	}
+	if p.Skip != 0 {
+		t.skipped[p.Skip]++
+		if !p.Skip.IsPayload() {
+			return nil
+		}
+		return s.countdown()
+	}
+	*r = output.Record{Time: p.Time, Labels: p.Labels, Type: encode.TypePacket}
+	if p.IsTuple {
+		r.Tuple, r.HasTuple, r.Type = p.Tuple, true, encode.TypeIPConn
+	} else {
+		var err error
+		r.Tuple, err = tuple.Parse(p.IP)
+		if reason, ok := err.(tuple.Reason); ok {
+			t.noTuple[reason]++
+		}
+		r.HasTuple = err == nil
+		if !p.Cut {
+			r.Packet = p.IP
+		}
+	}
+	if r.HasTuple {
+		t.delivered++
+	}
+	for _, sink := range s.sinks {
+		if err := sink.Write(r); err != nil {
+			return sinkError{err}
+		}
+	}
+	return s.countdown()
+}
+
+func (s *stage) countdown() error {
+	if s.left == 0 {
+		return nil
+	}
+	if s.left--; s.left == 0 {
+		s.left = 1 // for sources that come too late
+		return errDone
+	}
+	return nil
+}
+
+// push sends what sinks have ready.
+func (s *stage) push() error {
+	for _, sink := range s.sinks {
+		if p, ok := sink.(output.Pusher); ok {
+			if err := p.Push(); err != nil {
+				return sinkError{err}
+			}
+		}
+	}
+	return nil
+}
+
+// flush sends what waits in these sinks.
+func (s *stage) flush(sinks []output.Sink) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, sink := range sinks {
+		if err := sink.Flush(); err != nil && s.failed == nil {
+			s.failed = sinkError{err}
+		}
+	}
+}
+
+// close ends the sinks, all of them whatever happens.
+func (s *stage) close() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var errs []error
+	for _, sink := range s.sinks {
+		errs = append(errs, sink.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// snapshot returns a tally as it was after the last batch.
+func (s *stage) snapshot(t *tally) tally {
+	s.counters.Lock()
+	defer s.counters.Unlock()
+	return *t
+}
