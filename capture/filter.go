@@ -27,6 +27,9 @@ type filter struct {
 	program *C.struct_bpf_program
 }
 
+// ErrFilter is a filter that libpcap does not take.
+var ErrFilter = errors.New("filter")
+
 // compileMu: pcap_compile of libpcap before 1.8 is not safe for concurrent use.
 var compileMu sync.Mutex
 
@@ -46,7 +49,7 @@ func compileFilter(expr string, t LinkType) (*filter, error) {
 	defer C.free(unsafe.Pointer(text))
 	program := new(C.struct_bpf_program)
 	if C.pcap_compile(p, program, text, 1, C.PCAP_NETMASK_UNKNOWN) != 0 {
-		return nil, fmt.Errorf("filter %q: %s", expr, C.GoString(C.pcap_geterr(p)))
+		return nil, fmt.Errorf("%w %q: %s", ErrFilter, expr, C.GoString(C.pcap_geterr(p)))
 	}
 	f := &filter{program}
 	runtime.AddCleanup(f, func(program *C.struct_bpf_program) { C.pcap_freecode(program) }, program)

@@ -82,7 +82,7 @@ func OpenLive(cfg LiveConfig) (*Live, error) {
 	if cfg.Filter != "" {
 		if err := l.handle.SetBPFFilter(cfg.Filter); err != nil {
 			l.handle.Close()
-			return nil, fmt.Errorf("filter %q: %w", cfg.Filter, err)
+			return nil, fmt.Errorf("%w %q: %w", ErrFilter, cfg.Filter, err)
 		}
 	}
 	return l, nil
@@ -113,11 +113,11 @@ func activate(cfg LiveConfig, promiscuous bool) (*pcap.Handle, error) {
 
 // activateError puts libpcap's error in words that help.
 func activateError(err error) error {
-	text := err.Error()
+	text := strings.ToLower(err.Error())
 	switch {
-	case strings.Contains(text, "No such device"):
+	case strings.Contains(text, "no such device"):
 		return fmt.Errorf("no such interface; there are: %s", interfaceNames())
-	case strings.Contains(text, "ermission"):
+	case strings.Contains(text, "permission"):
 		exe, _ := os.Executable()
 		return fmt.Errorf("%w; run as root or: setcap cap_net_raw+ep %s", os.ErrPermission, exe)
 	}

@@ -27,6 +27,7 @@ func newStream(in *input, r *bufio.Reader, cfg Config) *stream {
 // Run implements Source.
 func (s *stream) Run(ctx context.Context, fn func([]Packet) error) error {
 	defer s.in.close()
+	defer func() { s.publish(s.in.bytes.Load(), nil) }()
 	for ctx.Err() == nil {
 		container, err := s.r.Next()
 		var damage *encode.DamageError

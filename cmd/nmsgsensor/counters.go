@@ -78,7 +78,9 @@ func sinkCounters(st output.Stats, add func(prefix, key string, n uint64)) {
 	}
 	prefix := "out." + name + "."
 	add(prefix, "payloads", st.Payloads)
-	add(prefix, "containers", st.Containers)
+	if st.Containers > 0 || st.Payloads == 0 {
+		add(prefix, "containers", st.Containers)
+	}
 	add(prefix, "bytes", st.Bytes)
 	add(prefix, "dropped", st.Dropped)
 	for _, reason := range slices.Sorted(maps.Keys(st.Errors)) {

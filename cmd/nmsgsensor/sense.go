@@ -30,7 +30,7 @@ type statSink interface {
 // sense reads all inputs until they end, the context is done, the count is
 // reached or a sink can't go on.
 func sense(ctx context.Context, opt *options, stderr io.Writer) error {
-	feeds, err := openFeeds(ctx, opt)
+	feeds, unopened, err := openFeeds(ctx, opt)
 	if err != nil {
 		return err
 	}
@@ -42,7 +42,7 @@ func sense(ctx context.Context, opt *options, stderr io.Writer) error {
 	for _, sink := range sinks {
 		s.sinks = append(s.sinks, sink)
 	}
-	failed := runFeeds(ctx, opt, s, feeds)
+	failed := runFeeds(ctx, opt, s, feeds) || unopened
 	err = s.failed // of the flush too
 	if closing := s.close(); err == nil {
 		err = closing
@@ -54,25 +54,30 @@ func sense(ctx context.Context, opt *options, stderr io.Writer) error {
 	}
 	switch {
 	case err != nil:
-		return errors.Join(err)
+		return err
 	case failed || damaged:
 		return errReported
 	}
 	return nil
 }
 
-// openFeeds opens the inputs. One that can't be opened is told of, if there are
-// others.
-func openFeeds(ctx context.Context, opt *options) ([]*feed, error) {
-	var feeds []*feed
+// openFeeds opens the inputs. A file that can't be opened is told of, and the
+// others go on; an interface that can't, or a bad filter, ends it all, as a
+// sensor must not start half.
+func openFeeds(ctx context.Context, opt *options) (feeds []*feed, failed bool, err error) {
 	for _, in := range opt.inputs {
 		src, err := openInput(ctx, opt, in)
-		if err != nil {
-			return nil, err
+		switch {
+		case err != nil && (len(opt.inputs) == 1 || in.kind == liveInput || errors.Is(err, capture.ErrFilter)):
+			return nil, true, err
+		case err != nil:
+			opt.log.Error("input failed", "input", in.name, "cause", err)
+			failed = true
+		default:
+			feeds = append(feeds, &feed{source: src, waits: in.kind == liveInput || !capture.IsRegular(in.name)})
 		}
-		feeds = append(feeds, &feed{source: src, waits: in.kind == liveInput || !capture.IsRegular(in.name)})
 	}
-	return feeds, nil
+	return feeds, failed, nil
 }
 
 func openInput(ctx context.Context, opt *options, in input) (capture.Source, error) {
