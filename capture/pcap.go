@@ -108,15 +108,38 @@ func (f *pcapFile) next(b []byte, p *Packet) (step, error) {
 	if len(b) < n {
 		return step{need: n}, nil
 	}
+	if len(b) >= n+f.recordLen && !f.plausible(b[n:]) && f.hidesRecords(b[:n], b) {
+		return step{}, errRecord
+	}
 	f.last = sec
 	p.Time = time.Unix(int64(sec), int64(frac)*f.nanoUnit).UTC()
 	f.take(p, b[f.recordLen:n:n], wireLen)
 	return step{used: int64(n), isPacket: true}, nil
 }
 
+// plausible says whether b begins with a record header as nearly all are. Real
+// files have others too, which are taken all the same where nothing speaks
+// against them.
+func (f *pcapFile) plausible(b []byte) bool {
+	const day = 86400
+	sec, frac, capLen, wireLen, sane := f.record(b)
+	near := f.last == 0 || sec-f.last+day <= 2*day
+	return sane && near && int64(frac)*f.nanoUnit < 1e9 && capLen > 0 && capLen <= wireLen && wireLen <= maxCapture
+}
+
+// hidesRecords says whether a chain of records begins inside the record that b
+// begins with: then it is its length that is wrong, and not what follows.
+func (f *pcapFile) hidesRecords(record, b []byte) bool {
+	for i := f.recordLen; i < len(record); i++ {
+		if f.chain(b[i:], false) {
+			return true
+		}
+	}
+	return false
+}
+
 // resync implements format. A pcap file has no marks to go by, so it takes a
-// chain of records, each of which is plausible by itself, or one that leads to
-// the very end.
+// chain of records, or one that leads to the very end.
 func (f *pcapFile) resync(b []byte, atEnd bool) (int, bool) {
 	for i := 0; i+f.recordLen <= len(b); i++ {
 		if f.chain(b[i:], atEnd) {
@@ -129,20 +152,19 @@ func (f *pcapFile) resync(b []byte, atEnd bool) (int, bool) {
 	return len(b), false
 }
 
+// chain says whether b begins with some plausible records in a row. Before the
+// end of the file, fewer will do if they lead there.
 func (f *pcapFile) chain(b []byte, atEnd bool) bool {
 	const enough = 4
 	for range enough {
 		if atEnd && len(b) == 0 {
 			return true
 		}
-		if len(b) < f.recordLen {
+		if len(b) < f.recordLen || !f.plausible(b) {
 			return false
 		}
-		sec, frac, capLen, wireLen, sane := f.record(b)
-		const day = 86400
-		near := f.last == 0 || sec-f.last+day <= 2*day
-		if !sane || !near || int64(frac)*f.nanoUnit >= 1e9 || capLen == 0 || capLen > wireLen || wireLen > maxCapture ||
-			len(b) < f.recordLen+int(capLen) {
+		_, _, capLen, _, _ := f.record(b)
+		if len(b) < f.recordLen+int(capLen) {
 			return false
 		}
 		b = b[f.recordLen+int(capLen):]

@@ -11,12 +11,16 @@ type window struct {
 	err        error // of r
 }
 
-// windowSize is the largest thing that has to be in memory as a whole, and a
-// size at which system calls cost nothing that counts.
-const windowSize = 1 << 20
+const (
+	// windowSize is the largest thing that has to be in memory as a whole.
+	windowSize = 1 << 20
+	// firstWindow is the size until something is larger: reads of it cost
+	// nothing that counts, and it stays in the processor's cache.
+	firstWindow = 256 << 10
+)
 
 func newWindow(r io.Reader) window {
-	return window{r: r, buf: make([]byte, windowSize)}
+	return window{r: r, buf: make([]byte, firstWindow)}
 }
 
 // bytes returns what is in memory, until the next fill.
@@ -28,6 +32,9 @@ func (w *window) fill(n int) bool {
 	for w.end-w.start < n {
 		if w.err != nil {
 			return false
+		}
+		if n > len(w.buf) {
+			w.buf = append(w.buf, make([]byte, windowSize-len(w.buf))...)
 		}
 		if w.start > 0 {
 			copy(w.buf, w.bytes())

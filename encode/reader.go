@@ -7,7 +7,8 @@ import (
 )
 
 // Reader cuts a byte stream into containers. A container is handed out as soon
-// as its last byte is there. Its buffer holds two containers of the largest size.
+// as its last byte is there. Its buffer grows
+// to what the containers need, 1 MiB and a header at most.
 type Reader struct {
 	r      io.Reader
 	buf    []byte
@@ -19,8 +20,11 @@ type Reader struct {
 
 // NewReader returns a Reader of r.
 func NewReader(r io.Reader) *Reader {
-	return &Reader{r: r, buf: make([]byte, 2*(MaxContainer+HeaderSize))}
+	return &Reader{r: r, buf: make([]byte, firstBuffer)}
 }
+
+// firstBuffer is enough for most streams, and stays in the processor's cache.
+const firstBuffer = 256 << 10
 
 // errCut says that the stream ends inside a container.
 var errCut = errors.New("cut short")
@@ -51,11 +55,14 @@ func (r *Reader) Next() ([]byte, error) {
 // Offset returns the place in the stream behind the last container.
 func (r *Reader) Offset() int64 { return r.offset }
 
-// fill reads until n bytes are there, n being at most half of the buffer.
+// fill reads until n bytes are there, n being at most a whole container.
 func (r *Reader) fill(n int) bool {
 	for r.end-r.start < n {
 		if r.err != nil {
 			return false
+		}
+		if n > len(r.buf) {
+			r.buf = append(r.buf, make([]byte, MaxContainer+HeaderSize-len(r.buf))...)
 		}
 		if r.start+n > len(r.buf) || r.start == r.end {
 			copy(r.buf, r.buf[r.start:r.end])

@@ -5,7 +5,7 @@ type Reason uint8
 
 // The reasons, in the order in which Parse meets them.
 const (
-	NotIP         Reason = iota + 1 // empty, or the version is neither 4 nor 6
+	NotIP         Reason = iota + 1 // the version is neither 4 nor 6
 	Truncated                       // the capture ends before the ports
 	Malformed                       // a length contradicts itself or the packet
 	LaterFragment                   // not the first fragment, so without ports

@@ -42,7 +42,7 @@ const portsLen = 4 // source and destination port open both TCP and UDP
 // header are not looked at.
 func Parse(ip []byte) (Tuple, error) {
 	if len(ip) == 0 {
-		return Tuple{}, NotIP
+		return Tuple{}, Truncated
 	}
 	switch ip[0] >> 4 {
 	case 4:

@@ -1,0 +1,314 @@
+package capture
+
+import (
+	"bufio"
+	"bytes"
+	"compress/gzip"
+	"context"
+	"log/slog"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/gopacket/pcapgo"
+	"golang.org/x/sys/unix"
+)
+
+var quiet = slog.New(slog.DiscardHandler)
+
+// readBytes reads an input from memory and describes all that is in it.
+func readBytes(b []byte) ([]string, Stats, error) {
+	in := &input{name: "memory", ctx: context.Background(), fd: -1}
+	r := bufio.NewReader(bytes.NewReader(b))
+	var src Source
+	src, err := newFile(in, r, Config{Log: quiet})
+	if err == errFormat {
+		src, err = newStream(in, r, Config{Log: quiet}), nil
+	}
+	if err != nil {
+		return nil, Stats{}, err
+	}
+	all := []string{}
+	err = src.Run(context.Background(), func(batch []Packet) error {
+		for i := range batch {
+			p := &batch[i]
+			if p.IsTuple {
+				all = append(all, p.Tuple.Src.String())
+				continue
+			}
+			all = append(all, describe(p))
+		}
+		return nil
+	})
+	return all, src.Stats(), err
+}
+
+// golden returns the inputs of testdata that are small enough to be broken at
+// every byte.
+func golden(t testing.TB) map[string][]byte {
+	all := map[string][]byte{}
+	for _, pattern := range []string{"../testdata/pcap/*.pcap*", "../testdata/nmsg/*.nmsg"} {
+		names, _ := filepath.Glob(pattern)
+		for _, name := range names {
+			b, err := os.ReadFile(name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if len(b) < 4000 {
+				all[filepath.Base(name)] = b
+			}
+		}
+	}
+	if len(all) < 30 {
+		t.Fatalf("%d inputs", len(all))
+	}
+	return all
+}
+
+// TestEveryInputCutAtEveryByte: what is read of a part is the beginning of what
+// is read of the whole.
+func TestEveryInputCutAtEveryByte(t *testing.T) {
+	for name, b := range golden(t) {
+		want, _, err := readBytes(b)
+		if err != nil {
+			continue // no input at all
+		}
+		for n := range b {
+			got, _, _ := readBytes(b[:n])
+			if len(got) > len(want) || !slices.Equal(got, want[:len(got)]) {
+				t.Errorf("%s cut at %d: %v", name, n, cmp.Diff(want, got))
+			}
+		}
+	}
+}
+
+// TestEveryInputWithEveryByteFlipped: no tuple appears but those that were there
+// and one that the flip may have changed. The container of a stream holds
+// many payloads, and a link type or an interface is shared by all frames; there
+// it is enough that nothing panics and that it ends.
+func TestEveryInputWithEveryByteFlipped(t *testing.T) {
+	for name, b := range golden(t) {
+		want, _, err := readBytes(b)
+		if err != nil {
+			continue
+		}
+		for n := range b {
+			b[n] ^= 0xff
+			got, _, _ := readBytes(b)
+			b[n] ^= 0xff
+			const fileHeader = 24
+			if filepath.Ext(name) != ".pcap" || n < fileHeader {
+				continue
+			}
+			foreign := 0
+			for _, s := range got {
+				s = strings.TrimSuffix(s, ", cut")
+				if strings.Contains(s, " > ") && !slices.Contains(want, s) {
+					foreign++
+				}
+			}
+			if foreign > 1 {
+				t.Errorf("%s with byte %d flipped: %d tuples that were not there: %v", name, n, foreign, got)
+			}
+		}
+	}
+}
+
+// TestDamagedPcapGoesOnBehindIt breaks the length of a record in the middle.
+func TestDamagedPcapGoesOnBehindIt(t *testing.T) {
+	b, err := os.ReadFile("../testdata/pcap/ether4.pcap")
+	if err != nil {
+		t.Fatal(err)
+	}
+	want, _, _ := readBytes(b)
+	second := pcapHeaderLen + pcapRecordLen + int(b[pcapHeaderLen+8])
+	b[second+11] = 0xff // caplen of the second record
+	got, st, err := readBytes(b)
+	if err != nil || st.Damaged != 1 {
+		t.Errorf("damaged %d, %v", st.Damaged, err)
+	}
+	if diff := cmp.Diff(slices.Delete(slices.Clone(want), 1, 2), got); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
+}
+
+func TestDamagedPcapngGoesOnBehindIt(t *testing.T) {
+	b, err := os.ReadFile("../testdata/pcap/one_iface.pcapng")
+	if err != nil {
+		t.Fatal(err)
+	}
+	want, _, _ := readBytes(b)
+	i := bytes.Index(b, []byte{6, 0, 0, 0})
+	b[i+7] = 0x80 // a block of 2 GiB
+	got, st, err := readBytes(b)
+	if err != nil || st.Damaged != 1 {
+		t.Errorf("damaged %d, %v", st.Damaged, err)
+	}
+	if diff := cmp.Diff(want[1:], got); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
+}
+
+func TestCompressedInputs(t *testing.T) {
+	raw, err := os.ReadFile("../testdata/pcap/ether4.pcap")
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	var zipped bytes.Buffer
+	w := gzip.NewWriter(&zipped)
+	w.Write(raw)
+	w.Close()
+	check := func(name string, b []byte, want []string, damaged uint64) {
+		t.Helper()
+		path := filepath.Join(dir, name)
+		os.WriteFile(path, b, 0o600)
+		got, st, err := readAll(t, path, Config{})
+		if err != nil || st.Damaged != damaged {
+			t.Errorf("%s: damaged %d, %v", name, st.Damaged, err)
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("%s: -want +got:\n%s", name, diff)
+		}
+	}
+	check("whole.gz", zipped.Bytes(), frames["ether4.pcap"], 0)
+	check("twice.gz", append(zipped.Bytes(), zippedTail(t)...), frames["ether4.pcap"], 0)
+	check("cut.gz", zipped.Bytes()[:zipped.Len()-4], frames["ether4.pcap"], 1)
+	for _, tool := range []string{"zstd", "xz", "bzip2"} {
+		if _, err := exec.LookPath(tool); err != nil {
+			t.Logf("%s is not on PATH: not tried", tool)
+			continue
+		}
+		cmd := exec.Command(tool, "-c")
+		cmd.Stdin = bytes.NewReader(raw)
+		out, err := cmd.Output()
+		if err != nil {
+			t.Fatal(err)
+		}
+		check("whole."+tool, out, frames["ether4.pcap"], 0)
+	}
+}
+
+// zippedTail is a second, empty member of a gzip file.
+func zippedTail(t *testing.T) []byte {
+	var b bytes.Buffer
+	w := gzip.NewWriter(&b)
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return b.Bytes()
+}
+
+// TestIdlePipeEnds: a pipe that nobody writes to does not keep a source from
+// stopping, neither while it is opened nor while it is read.
+func TestIdlePipeEnds(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "pipe")
+	if err := unix.Mkfifo(path, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	w, err := os.OpenFile(path, os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer w.Close()
+	ctx, cancel := context.WithTimeout(context.Background(), 50*time.Millisecond)
+	defer cancel()
+	if _, err := Open(ctx, path, AnyFormat, Config{}); err == nil {
+		t.Error("opened without bytes")
+	}
+	head, err := os.ReadFile("../testdata/nmsg/plain.nmsg")
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.Write(head)
+	ctx, cancel = context.WithCancel(context.Background())
+	src, err := Open(ctx, path, AnyFormat, Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var n int
+	err = src.Run(ctx, func(batch []Packet) error {
+		n += len(batch) // at once: nothing follows
+		cancel()
+		return nil
+	})
+	if err != nil || n != 28 {
+		t.Errorf("%d packets, %v", n, err)
+	}
+}
+
+func TestReadingDoesNotAllocate(t *testing.T) {
+	for _, name := range []string{"ether4.pcap", "one_iface.pcapng"} {
+		b, err := os.ReadFile("../testdata/pcap/" + name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		in := &input{name: name, ctx: context.Background(), fd: -1}
+		f, err := newFile(in, bufio.NewReader(bytes.NewReader(b)), Config{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		f.win.fill(len(b) - pcapHeaderLen)
+		var p Packet
+		if n := testing.AllocsPerRun(100, func() { f.format.next(f.win.bytes(), &p) }); n != 0 {
+			t.Errorf("%s: %v allocations", name, n)
+		}
+	}
+}
+
+func FuzzCapture(f *testing.F) {
+	for _, b := range golden(f) {
+		f.Add(b)
+	}
+	f.Fuzz(func(t *testing.T, b []byte) {
+		got, st, err := readBytes(b)
+		if st.Damaged > uint64(len(b)) || len(got) > len(b) {
+			t.Fatalf("%d packets, %d damaged places of %d bytes", len(got), st.Damaged, len(b))
+		}
+		// What pcapgo reads to the end is read here as well, frame by frame.
+		r, perr := pcapgo.NewReader(bytes.NewReader(b))
+		if perr != nil || err != nil || st.Damaged > 0 {
+			return
+		}
+		n := 0
+		for {
+			if _, _, err := r.ZeroCopyReadPacketData(); err != nil {
+				break
+			}
+			n++
+		}
+		if n > len(got) {
+			t.Errorf("%d packets, pcapgo reads %d", len(got), n)
+		}
+	})
+}
+
+func FuzzLink(f *testing.F) {
+	var types []LinkType
+	for t := range linkLayers {
+		types = append(types, t)
+	}
+	types = append(types, linkPPI)
+	slices.Sort(types)
+	f.Add(uint16(1), []byte("\x02\x00\x00\x00\x00\x01\x02\x00\x00\x00\x00\x02\x81\x00\x00\x01\x88\x47\x00\x01\x01\x40\x00\x00\x00\x00"))
+	f.Add(uint16(127), []byte("\x00\x00\x08\x00\x00\x00\x00\x00\x08\x00"))
+	f.Fuzz(func(t *testing.T, which uint16, b []byte) {
+		guarded := slices.Concat([]byte{0xa5}, b, []byte{0x5a})
+		frame := guarded[1 : 1+len(b) : 1+len(b)]
+		link := types[int(which)%len(types)]
+		ip, skip := decoderFor(link)(frame)
+		switch {
+		case (ip == nil) != (skip != 0):
+			t.Fatalf("%v: %d bytes and reason %v", link, len(ip), skip)
+		case link != linkNFLOG && ip != nil && !bytes.HasSuffix(frame, ip):
+			t.Fatalf("%v: not the rest of the frame", link)
+		case !bytes.Equal(b, guarded[1:1+len(b)]):
+			t.Fatalf("%v: frame changed", link)
+		}
+	})
+}
