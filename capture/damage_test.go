@@ -97,6 +97,9 @@ func TestEveryInputWithEveryByteFlipped(t *testing.T) {
 		if err != nil {
 			continue
 		}
+		for i := range want {
+			want[i] = strings.TrimSuffix(want[i], ", cut")
+		}
 		for n := range b {
 			b[n] ^= 0xff
 			got, _, _ := readBytes(b)

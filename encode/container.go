@@ -21,6 +21,7 @@ const (
 
 	keyPayload    = 1<<3 | 2
 	keyCRC        = 2<<3 | 0
+	keyCRCs       = 2<<3 | 2 // packed
 	keySequence   = 3<<3 | 0
 	keySequenceID = 4<<3 | 0
 )

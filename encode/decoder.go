@@ -26,8 +26,9 @@ type Decoder struct {
 	inflate    inflater
 	fragments  reassembler
 	sequences  sequences
-	Containers uint64 // decoded whole, empty ones included
-	crcs       crcReader
+	Containers uint64    // decoded whole, empty ones included
+	payloads   []Payload // of the container at hand; borrowed from it
+	crcs       []uint32  // likewise
 }
 
 // Lost returns the number of containers that are missing by the senders'
@@ -86,27 +87,28 @@ func parseHeader(b []byte) (flags byte, size int, err error) {
 	return b[4], int(n), nil
 }
 
-// body reads an Nmsg message, twice: once to see that all of it is sound and
-// where the CRCs are, which stand behind the payloads; then for the payloads.
+// body reads an Nmsg message, all of it before fn sees any: the CRCs stand
+// behind the payloads, and a container that is not sound gives nothing.
 func (d *Decoder) body(b []byte, from netip.AddrPort, now time.Time, fn func(*Payload, bool) error) error {
 	var seq Sequence
 	have := 0
-	d.crcs.reset()
-	for rest := b; len(rest) > 0; {
-		key, v, data, n := field(rest)
+	d.payloads, d.crcs = d.payloads[:0], d.crcs[:0]
+	for len(b) > 0 {
+		key, v, data, n := field(b)
 		if n == 0 {
 			return errBody
 		}
+		b = b[n:]
 		switch key {
 		case keyPayload:
-			var p Payload
-			if !parsePayload(data, &p) {
+			d.payloads = append(d.payloads, Payload{})
+			if !parsePayload(data, &d.payloads[len(d.payloads)-1]) {
 				return errBody
 			}
 		case keyCRC:
-			d.crcs.one(v)
-		case 2<<3 | wireBytes: // packed
-			if !d.crcs.packed(data) {
+			d.crcs = append(d.crcs, uint32(v))
+		case keyCRCs:
+			if !d.packedCRCs(data) {
 				return errBody
 			}
 		case keySequence:
@@ -114,54 +116,44 @@ func (d *Decoder) body(b []byte, from netip.AddrPort, now time.Time, fn func(*Pa
 		case keySequenceID:
 			seq.ID, have = v, have|2
 		}
-		rest = rest[n:]
 	}
 	d.Containers++
 	if have == 3 {
 		d.sequences.update(seq, from, now)
 	}
-	var p Payload
-	for rest, i := b, 0; len(rest) > 0; {
-		key, _, data, n := field(rest)
-		rest = rest[n:]
-		if key != keyPayload {
-			continue
-		}
-		parsePayload(data, &p)
-		crcOK := i >= len(d.crcs.values) || d.crcs.values[i] == checksum(p.Data)
-		i++
-		if err := fn(&p, crcOK); err != nil {
+	for i := range d.payloads {
+		p := &d.payloads[i]
+		crcOK := i >= len(d.crcs) || d.crcs[i] == checksum(p.Data)
+		if err := fn(p, crcOK); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// crcReader collects the CRCs of a container.
-type crcReader struct{ values []uint32 }
-
-func (c *crcReader) reset()       { c.values = c.values[:0] }
-func (c *crcReader) one(v uint64) { c.values = append(c.values, uint32(v)) }
-func (c *crcReader) packed(b []byte) bool {
+// packedCRCs reads the form that nmsgtool does not write but every protobuf
+// reader takes.
+func (d *Decoder) packedCRCs(b []byte) bool {
 	for len(b) > 0 {
 		v, n := uvarint(b)
 		if n == 0 {
 			return false
 		}
-		c.one(v)
+		d.crcs = append(d.crcs, uint32(v))
 		b = b[n:]
 	}
 	return true
 }
 
-// parsePayload reads an NmsgPayload into p, all of which it sets. Vendor, type
-// and time are required. Fields may come in any order; of doubled ones the last
-// counts; unknown ones are passed over.
+// parsePayload reads an NmsgPayload into p, which is zero. Vendor, type and time
+// are required. Fields may come in any order; of doubled ones the last counts;
+// unknown ones are passed over.
 func parsePayload(b []byte, p *Payload) bool {
-	*p = Payload{}
-	var sec int64
-	var nsec uint32
+	sec, nsec, n := usualPayload(b, p)
 	have := 0
+	if b = b[n:]; n > 0 {
+		have = 15
+	}
 	for len(b) > 0 {
 		key, v, data, n := field(b)
 		if n == 0 {
@@ -187,11 +179,32 @@ func parsePayload(b []byte, p *Payload) bool {
 			p.Labels.Group = uint32(v)
 		}
 	}
-	if have != 15 {
-		return false
-	}
 	p.Time = time.Unix(sec, int64(nsec)).UTC()
-	return true
+	return have == 15
+}
+
+// usualPayload reads the fields up to the message where they stand as every
+// known writer puts them, in the order of their numbers and in the fewest bytes;
+// that is a third of the time of field by field. It returns how many bytes it
+// took: 0 where they stand otherwise.
+func usualPayload(b []byte, p *Payload) (sec int64, nsec uint32, used int) {
+	const shortest = 5 + 1 + 5 + 2
+	if len(b) < shortest || b[0] != keyVendor || b[1] >= 0x80 || b[2] != keyType || b[3] >= 0x80 || b[4] != keySec {
+		return 0, 0, 0
+	}
+	v, n := binary.Uvarint(b[5:])
+	i := 5 + n
+	if n <= 0 || len(b) < i+7 || b[i] != keyNsec || b[i+5] != keyData {
+		return 0, 0, 0
+	}
+	size, n := binary.Uvarint(b[i+6:])
+	start := i + 6 + n
+	if n <= 0 || size > uint64(len(b)-start) {
+		return 0, 0, 0
+	}
+	end := start + int(size)
+	p.Vendor, p.Type, p.Data = uint32(b[1]), uint32(b[3]), b[start:end:end]
+	return int64(v), binary.LittleEndian.Uint32(b[i+1:]), end
 }
 
 // sequences follows the numbers of each sender (nmsg/input_seqsrc.c).

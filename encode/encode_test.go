@@ -1,0 +1,498 @@
+package encode
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net/netip"
+	"os"
+	"runtime"
+	"slices"
+	"testing"
+	"testing/iotest"
+	"time"
+
+	nmsg "github.com/farsightsec/go-nmsg"
+	"github.com/google/go-cmp/cmp"
+	"google.golang.org/protobuf/proto"
+
+	"nmsgsensor/tuple"
+)
+
+func read(t testing.TB, name string) []byte {
+	t.Helper()
+	b, err := os.ReadFile("../testdata/" + name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+// payload is a Payload that was kept.
+type payload struct {
+	Vendor, Type uint32
+	Sec          int64
+	Nsec         int
+	Labels       Labels
+	Data         string
+}
+
+func keep(p *Payload) payload {
+	return payload{p.Vendor, p.Type, p.Time.Unix(), p.Time.Nanosecond(), p.Labels, string(p.Data)}
+}
+
+// decodeAll returns the payloads of a stream of containers, those with a bad CRC
+// left out, and what was wrong.
+func decodeAll(b []byte) (all []payload, badCRC int, errs []error) {
+	var d Decoder
+	r := NewReader(bytes.NewReader(b))
+	for {
+		c, err := r.Next()
+		if err == io.EOF {
+			return
+		}
+		if err == nil {
+			err = d.Decode(c, netip.AddrPort{}, time.Time{}, func(p *Payload, crcOK bool) error {
+				if crcOK {
+					all = append(all, keep(p))
+				} else {
+					badCRC++
+				}
+				return nil
+			})
+		}
+		if err != nil {
+			errs = append(errs, err)
+		}
+	}
+}
+
+// again encodes payloads of base:packet and base:ipconn anew.
+func again(t testing.TB, c *Container, all []payload) {
+	for _, p := range all {
+		at := time.Unix(p.Sec, int64(p.Nsec))
+		if p.Type == TypePacket {
+			ip, err := ParsePacket([]byte(p.Data))
+			if err != nil {
+				t.Fatal(err)
+			}
+			c.AppendPacket(at, p.Labels, ip)
+			continue
+		}
+		tp, err := ParseIPConn([]byte(p.Data))
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.AppendIPConn(at, p.Labels, tp)
+	}
+}
+
+func TestGoldenFilesEncodeAgainToTheSameBytes(t *testing.T) {
+	for _, name := range []string{"plain", "labelled", "ipconn", "jumbo"} {
+		want := read(t, "nmsg/"+name+".nmsg")
+		all, bad, errs := decodeAll(want)
+		if bad != 0 || errs != nil {
+			t.Fatal(name, bad, errs)
+		}
+		var c Container
+		again(t, &c, all)
+		if got := c.Seal(nil, false); !bytes.Equal(got, want) {
+			t.Errorf("%s: %x\nwant %x", name, got, want)
+		}
+		if c.Size(nil) != len(want) {
+			t.Errorf("%s: size %d, is %d", name, c.Size(nil), len(want))
+		}
+	}
+	want := read(t, "nmsg/unbuffered.nmsg")
+	all, _, _ := decodeAll(want)
+	var got []byte
+	for i := range all {
+		var c Container
+		again(t, &c, all[i:i+1])
+		got = append(got, c.Seal(nil, false)...)
+	}
+	if !bytes.Equal(got, want) {
+		t.Error("unbuffered differs")
+	}
+}
+
+func TestGoldenFilesHoldTheSamePayloads(t *testing.T) {
+	plain, _, _ := decodeAll(read(t, "nmsg/plain.nmsg"))
+	ipconn, _, _ := decodeAll(read(t, "nmsg/ipconn.nmsg"))
+	if len(plain) != 28 || len(ipconn) != 6 {
+		t.Fatal(len(plain), len(ipconn))
+	}
+	for _, c := range []struct {
+		name string
+		want []payload
+	}{
+		{"zlib", plain}, {"unbuffered", plain}, {"ipconn_zlib", ipconn},
+	} {
+		got, bad, errs := decodeAll(read(t, "nmsg/"+c.name+".nmsg"))
+		if diff := cmp.Diff(c.want, got); diff != "" || bad != 0 || errs != nil {
+			t.Error(c.name, bad, errs, diff)
+		}
+	}
+	mixed, _, errs := decodeAll(read(t, "nmsg/mixed.nmsg"))
+	if errs != nil || len(mixed) != 63 || !slices.Equal(mixed[:28], plain) || mixed[28].Type == TypePacket ||
+		!slices.Equal(mixed[29:35], ipconn) || !slices.Equal(mixed[35:], plain) {
+		t.Error("mixed differs", len(mixed), errs)
+	}
+}
+
+// datagrams reads a file of datagrams, each behind its length.
+func datagrams(t testing.TB, name string) (all [][]byte) {
+	for b := read(t, "dgrams/"+name+".dgrams"); len(b) > 0; {
+		n := binary.BigEndian.Uint32(b)
+		all = append(all, b[4:4+n])
+		b = b[4+n:]
+	}
+	return all
+}
+
+func TestGoldenDatagrams(t *testing.T) {
+	packets, _, _ := decodeAll(read(t, "nmsg/plain.nmsg"))
+	jumbo, _, _ := decodeAll(read(t, "nmsg/jumbo.nmsg"))
+	ipconn, _, _ := decodeAll(read(t, "nmsg/ipconn.nmsg"))
+	incompressible, _, _ := decodeAll(read(t, "nmsgtool/incompressible.pcap.nmsg"))
+	for _, c := range []struct {
+		name string
+		want []payload
+		bad  int
+	}{
+		{"ipconn_unbuffered", ipconn, 0},
+		{"ipconn_buffered_512_zlib", ipconn, 0},
+		{"packet_1280", packets, 0},
+		{"packet_fragmented_1280", jumbo, 0},
+		{"packet_zlib_fragmented_1280", incompressible, 0},
+		{"headerless_zlib_bug", nil, 2},
+	} {
+		var d Decoder
+		var got []payload
+		bad := 0
+		for _, b := range datagrams(t, c.name) {
+			if err := d.Decode(b, netip.AddrPort{}, time.Time{}, func(p *Payload, ok bool) error {
+				if ok {
+					got = append(got, keep(p))
+				}
+				return nil
+			}); err != nil {
+				bad++
+			}
+		}
+		if diff := cmp.Diff(c.want, got); diff != "" || bad != c.bad || d.Lost() != 0 || d.LostFragments() != 0 {
+			t.Errorf("%s: bad %d, lost %d and %d: %s", c.name, bad, d.Lost(), d.LostFragments(), diff)
+		}
+	}
+}
+
+var (
+	someTime  = time.Unix(1424588307, 573210000)
+	someTuple = tuple.Tuple{Src: netip.MustParseAddr("192.0.2.1"), Dst: netip.MustParseAddr("2001:db8::2"), SrcPort: 51512, DstPort: 443, Proto: 6}
+)
+
+func TestSizesAreThoseOfTheBytes(t *testing.T) {
+	var c Container
+	for n := range 300 {
+		for _, l := range []Labels{{}, {Source: 1, Operator: 1 << 31, Group: 300}} {
+			ip := make([]byte, n*n)
+			before := c.Size(nil)
+			most := PacketSize(someTime, l, ip)
+			c.AppendPacket(someTime, l, ip)
+			if grew := c.Size(nil) - before; grew > most || grew < most-5 {
+				t.Fatalf("%d bytes: grew by %d, at most %d", len(ip), grew, most)
+			}
+			before = c.Size(nil)
+			tp := someTuple
+			tp.SrcPort = uint16(n * n)
+			most = IPConnSize(someTime, l, tp)
+			c.AppendIPConn(someTime, l, tp)
+			if grew := c.Size(nil) - before; grew > most || grew < most-5 {
+				t.Fatalf("ipconn: grew by %d, at most %d", grew, most)
+			}
+			if c.Size(nil) > 200_000 {
+				c.Reset()
+			}
+		}
+	}
+	for _, next := range []uint32{0, 127, 128, 1<<32 - 1} {
+		seq := &Sequence{ID: rand.Uint64(), Next: next}
+		if got := len(c.Seal(seq, false)); got != c.Size(seq) {
+			t.Errorf("sealed %d, size %d", got, c.Size(seq))
+		}
+	}
+}
+
+func TestSealedInPartsIsWhatWasPutIn(t *testing.T) {
+	for _, zlib := range []bool{false, true} {
+		var c Container
+		var marks []Mark
+		for i := range 5 {
+			c.AppendPacket(someTime, Labels{}, bytes.Repeat([]byte{byte(i)}, 100*i))
+			marks = append(marks, c.Mark())
+		}
+		part := slices.Clone(c.SealTo(marks[1], &Sequence{ID: 7}, zlib))
+		c.Drop(marks[1])
+		rest := slices.Clone(c.Seal(&Sequence{ID: 7, Next: 1}, zlib))
+		all, bad, errs := decodeAll(append(part, rest...))
+		if len(all) != 5 || bad != 0 || errs != nil || c.Len() != 3 {
+			t.Fatal(len(all), bad, errs)
+		}
+		for i, p := range all {
+			if ip, err := ParsePacket([]byte(p.Data)); err != nil || len(ip) != 100*i {
+				t.Errorf("payload %d: %d bytes, %v", i, len(ip), err)
+			}
+		}
+	}
+}
+
+// TestFragmentsAtEveryLength cuts bodies of every length around multiples of the
+// piece and puts them together again, here and with go-nmsg.
+func TestFragmentsAtEveryLength(t *testing.T) {
+	const mtu = MinContainer
+	var c Container // one, as its deflater is large
+	for n := 400; n < 3*mtu; n++ {
+		c.Reset()
+		ip := make([]byte, n)
+		for i := range ip {
+			ip[i] = byte(rand.Uint32())
+		}
+		c.AppendPacket(someTime, Labels{}, ip)
+		for _, zlib := range []bool{false, true} {
+			sealed := c.Seal(&Sequence{ID: rand.Uint64(), Next: 5}, zlib)
+			frags := NewFragments(sealed, mtu, rand.Uint32())
+			var d Decoder
+			var got [][]byte
+			for i := range frags.Len() {
+				b := frags.Append(nil, i)
+				if len(b) > mtu {
+					t.Fatalf("datagram of %d bytes", len(b))
+				}
+				var f nmsg.NmsgFragment
+				if err := proto.Unmarshal(b[HeaderSize:], &f); err != nil || len(f.Fragment) == 0 ||
+					int(f.GetCurrent()) != i || int(f.GetLast()) != frags.Len()-1 ||
+					int(binary.BigEndian.Uint32(b[6:])) != len(b)-HeaderSize {
+					t.Fatalf("%d bytes, fragment %d of %d: %v %v", n, i, frags.Len(), &f, err)
+				}
+				if err := d.Decode(b, netip.AddrPort{}, time.Time{}, func(p *Payload, ok bool) error {
+					if !ok {
+						t.Error("wrong CRC")
+					}
+					got = append(got, slices.Clone(p.Data))
+					return nil
+				}); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if len(got) != 1 || !bytes.HasSuffix(got[0], ip) {
+				t.Fatalf("%d bytes, zlib %v: %d payloads", n, zlib, len(got))
+			}
+		}
+	}
+}
+
+func TestSequenceCountsLossAsNmsgtoolDoes(t *testing.T) {
+	a := netip.MustParseAddrPort("127.0.0.1:1")
+	for _, c := range []struct {
+		name    string
+		numbers []uint32
+		lost    uint64
+	}{
+		{"in order", []uint32{0, 1, 2}, 0},
+		{"starts anywhere", []uint32{1000, 1001}, 0},
+		{"a gap", []uint32{0, 5, 6}, 4},
+		{"wraps", []uint32{1<<32 - 1, 0, 1}, 0},
+		{"wraps with a gap", []uint32{1<<32 - 1, 2}, 2},
+		{"doubled: implausible, counts nothing", []uint32{0, 1, 1, 2}, 0},
+		{"reordered: the later one twice a gap", []uint32{0, 2, 1, 3}, 2},
+		{"an implausible gap", []uint32{0, 1<<20 + 2}, 0},
+		{"the largest plausible gap", []uint32{0, 1<<20 + 1}, 1 << 20},
+	} {
+		var s sequences
+		for _, n := range c.numbers {
+			s.update(Sequence{ID: 1, Next: n}, a, time.Time{})
+		}
+		s.update(Sequence{ID: 2, Next: 99}, a, time.Time{}) // another sender
+		if s.lost != c.lost {
+			t.Errorf("%s: lost %d, want %d", c.name, s.lost, c.lost)
+		}
+	}
+}
+
+func TestReaderPassesOverDamage(t *testing.T) {
+	one := read(t, "nmsg/ipconn.nmsg")
+	huge := []byte("NMSG\x00\x02\xff\xff\xff\xff")
+	for _, c := range []struct {
+		name   string
+		b      []byte
+		whole  int // containers
+		offset int64
+		cause  error
+	}{
+		{"garbage before", slices.Concat([]byte("garbage"), one, one), 2, 0, errMagic},
+		{"garbage between", slices.Concat(one, []byte("NMSx"), one), 2, int64(len(one)), errMagic},
+		{"4 GiB claimed", slices.Concat(one, huge, one), 2, int64(len(one)), errTooLong},
+		{"another version", slices.Concat([]byte("NMSG\x00\x03\x00\x00\x00\x00"), one), 1, 0, errVersion},
+		{"cut in the body", slices.Concat(one, one[:len(one)-1]), 1, int64(len(one)), errCut},
+		{"cut in the header", slices.Concat(one, one[:9]), 1, int64(len(one)), errCut},
+		{"a length that swallows the rest", slices.Concat([]byte("NMSG\x00\x02\x00\x0f\x00\x00"), one), 1, 0, errCut},
+		{"magic at the very end", slices.Concat(one, []byte("xNMSG")), 1, int64(len(one)), errCut},
+	} {
+		for _, wrap := range []func(io.Reader) io.Reader{func(r io.Reader) io.Reader { return r }, iotest.OneByteReader} {
+			r := NewReader(wrap(bytes.NewReader(c.b)))
+			whole, damage := 0, []*DamageError(nil)
+			for {
+				b, err := r.Next()
+				var d *DamageError
+				if err == io.EOF {
+					break
+				} else if errors.As(err, &d) {
+					damage = append(damage, d)
+				} else if err != nil {
+					t.Fatal(err)
+				} else if whole++; !bytes.Equal(b, one) {
+					t.Errorf("%s: %q", c.name, b)
+				}
+			}
+			if whole != c.whole || len(damage) != 1 || damage[0].Offset != c.offset || !errors.Is(damage[0], c.cause) {
+				t.Errorf("%s: %d containers, %v", c.name, whole, damage)
+			}
+		}
+	}
+	failing := errors.New("disk on fire")
+	r := NewReader(io.MultiReader(bytes.NewReader(one), iotest.ErrReader(failing)))
+	if _, err := r.Next(); err != nil {
+		t.Error(err)
+	}
+	if _, err := r.Next(); err != failing {
+		t.Errorf("got %v", err)
+	}
+}
+
+// TestHostileContainersInConstantMemory: claims of gigabytes, a bomb of a
+// gigabyte, and millions of fragments take a few megabytes.
+func TestHostileContainersInConstantMemory(t *testing.T) {
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	var d Decoder
+	decode := func(b []byte) error {
+		return d.Decode(b, netip.AddrPort{}, time.Time{}, func(*Payload, bool) error { return nil })
+	}
+	var bomb Container
+	bombBody := binary.BigEndian.AppendUint32(nil, 1<<20)
+	bombBody = bomb.deflate.append(bombBody, make([]byte, 64<<20))
+	if err := decode(patchLength(append([]byte("NMSG\x01\x02\x00\x00\x00\x00"), bombBody...))); err != errInflate {
+		t.Errorf("bomb: %v", err)
+	}
+	binary.BigEndian.PutUint32(bombBody, 1<<32-1)
+	if err := decode(patchLength(append([]byte("NMSG\x01\x02\x00\x00\x00\x00"), bombBody...))); err != errTooLong {
+		t.Errorf("4 GiB: %v", err)
+	}
+	runtime.ReadMemStats(&before)
+	for i := range 200_000 {
+		f := &nmsg.NmsgFragment{Id: proto.Uint32(uint32(i)), Current: proto.Uint32(0), Last: proto.Uint32(maxPieces - 1), Fragment: make([]byte, 64)}
+		body, _ := proto.Marshal(f)
+		if err := decode(patchLength(append([]byte("NMSG\x02\x02\x00\x00\x00\x00"), body...))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if len(d.fragments.sets) > maxFragmentSets || d.fragments.bytes > maxFragmentBytes {
+		t.Errorf("%d sets, %d bytes", len(d.fragments.sets), d.fragments.bytes)
+	}
+	if want := uint64(200_000 - maxFragmentSets); d.LostFragments() != want {
+		t.Errorf("%d fragments lost, want %d", d.LostFragments(), want)
+	}
+	runtime.GC()
+	runtime.ReadMemStats(&after)
+	if after.HeapAlloc > before.HeapAlloc+32<<20 {
+		t.Errorf("%d bytes held", after.HeapAlloc-before.HeapAlloc)
+	}
+	million := &nmsg.NmsgFragment{Id: proto.Uint32(1), Current: proto.Uint32(0), Last: proto.Uint32(1_000_000), Fragment: []byte{1}}
+	body, _ := proto.Marshal(million)
+	if err := decode(patchLength(append([]byte("NMSG\x02\x02\x00\x00\x00\x00"), body...))); err != errFragment {
+		t.Errorf("a million pieces: %v", err)
+	}
+}
+
+func TestNothingAllocates(t *testing.T) {
+	var c Container
+	ip := make([]byte, 400)
+	if n := testing.AllocsPerRun(100, func() {
+		c.Reset()
+		for range 10 {
+			c.AppendPacket(someTime, Labels{Source: 1}, ip)
+			c.AppendIPConn(someTime, Labels{}, someTuple)
+		}
+		c.Seal(&Sequence{ID: 1}, false)
+		c.Seal(&Sequence{ID: 1}, true)
+	}); n != 0 {
+		t.Errorf("writing: %v allocations", n)
+	}
+	var d Decoder
+	fn := func(p *Payload, _ bool) error { ParsePacket(p.Data); ParseIPConn(p.Data); return nil }
+	plain, zipped := slices.Clone(c.Seal(nil, false)), slices.Clone(c.Seal(nil, true))
+	if n := testing.AllocsPerRun(100, func() {
+		d.Decode(plain, netip.AddrPort{}, time.Time{}, fn)
+		d.Decode(zipped, netip.AddrPort{}, time.Time{}, fn)
+	}); n != 0 {
+		t.Errorf("reading: %v allocations", n)
+	}
+}
+
+func ExampleReader() {
+	var c Container
+	c.AppendIPConn(time.Unix(1424588307, 0), Labels{}, someTuple)
+	stream := bytes.NewReader(c.Seal(nil, false))
+
+	var d Decoder
+	for r := NewReader(stream); ; {
+		container, err := r.Next()
+		if err != nil {
+			break // io.EOF, or a *DamageError, behind which one can go on
+		}
+		d.Decode(container, netip.AddrPort{}, time.Now(), func(p *Payload, crcOK bool) error {
+			t, err := ParseIPConn(p.Data)
+			fmt.Println(p.Time.Unix(), t.Src, t.SrcPort, t.Dst, t.DstPort, crcOK, err)
+			return nil
+		})
+	}
+	// Output: 1424588307 192.0.2.1 51512 2001:db8::2 443 true <nil>
+}
+
+func BenchmarkAppend(b *testing.B) {
+	ip := make([]byte, 374)
+	var c Container
+	b.Run("packet", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			if c.AppendPacket(someTime, Labels{}, ip); c.Size(nil) > 500_000 {
+				c.Reset()
+			}
+		}
+	})
+	b.Run("ipconn", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			if c.AppendIPConn(someTime, Labels{}, someTuple); c.Size(nil) > 500_000 {
+				c.Reset()
+			}
+		}
+	})
+}
+
+func BenchmarkDecode(b *testing.B) {
+	var c Container
+	for range 1000 {
+		c.AppendPacket(someTime, Labels{}, make([]byte, 374))
+	}
+	sealed := c.Seal(nil, false)
+	var d Decoder
+	b.ReportAllocs()
+	for b.Loop() {
+		d.Decode(sealed, netip.AddrPort{}, time.Time{}, func(*Payload, bool) error { return nil })
+	}
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/1000, "ns/payload")
+}
