@@ -19,11 +19,11 @@ const (
 	flagFragment = 2
 	version      = 2
 
-	keyPayload    = 1<<3 | 2
-	keyCRC        = 2<<3 | 0
-	keyCRCs       = 2<<3 | 2 // packed
-	keySequence   = 3<<3 | 0
-	keySequenceID = 4<<3 | 0
+	keyPayload    = 1<<3 | wireBytes
+	keyCRC        = 2<<3 | wireVarint
+	keyCRCs       = 2<<3 | wireBytes // packed
+	keySequence   = 3<<3 | wireVarint
+	keySequenceID = 4<<3 | wireVarint
 )
 
 // Sequence numbers the containers of one sender to one destination.

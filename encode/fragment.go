@@ -7,11 +7,11 @@ import (
 )
 
 const (
-	keyFragID      = 1<<3 | 0 // NmsgFragment (nmsg.proto)
-	keyFragCurrent = 2<<3 | 0
-	keyFragLast    = 3<<3 | 0
-	keyFragData    = 4<<3 | 2
-	keyFragCRC     = 5<<3 | 0
+	keyFragID      = 1<<3 | wireVarint // NmsgFragment (nmsg.proto)
+	keyFragCurrent = 2<<3 | wireVarint
+	keyFragLast    = 3<<3 | wireVarint
+	keyFragData    = 4<<3 | wireBytes
+	keyFragCRC     = 5<<3 | wireVarint
 
 	// fragmentOverhead is the most that a fragment has besides its piece: header
 	// 10, id 6, current and last 3 each (there are less than 16,384 pieces), key

@@ -47,27 +47,26 @@ type Payload struct {
 	Data         []byte // the message; borrowed from whoever handed out the Payload
 }
 
-// Field keys: field number << 3 | wire type (protobuf encoding: 0 varint,
-// 2 length-delimited, 5 fixed32).
+// Field keys: field number << 3 | wire type.
 const (
-	keyVendor   = 1<<3 | 0
-	keyType     = 2<<3 | 0
-	keySec      = 3<<3 | 0
-	keyNsec     = 4<<3 | 5
-	keyData     = 5<<3 | 2
-	keySource   = 7<<3 | 0
-	keyOperator = 8<<3 | 0
-	keyGroup    = 9<<3 | 0
+	keyVendor   = 1<<3 | wireVarint
+	keyType     = 2<<3 | wireVarint
+	keySec      = 3<<3 | wireVarint
+	keyNsec     = 4<<3 | wireFixed32
+	keyData     = 5<<3 | wireBytes
+	keySource   = 7<<3 | wireVarint
+	keyOperator = 8<<3 | wireVarint
+	keyGroup    = 9<<3 | wireVarint
 
-	keyPacketType = 1<<3 | 0 // base:packet (packet.proto)
-	keyPacketData = 2<<3 | 2
+	keyPacketType = 1<<3 | wireVarint // base:packet (packet.proto)
+	keyPacketData = 2<<3 | wireBytes
 	packetTypeIP  = 1
 
-	keyProto   = 1<<3 | 0 // base:ipconn (ipconn.proto)
-	keySrcIP   = 2<<3 | 2
-	keySrcPort = 3<<3 | 0
-	keyDstIP   = 4<<3 | 2
-	keyDstPort = 5<<3 | 0
+	keyProto   = 1<<3 | wireVarint // base:ipconn (ipconn.proto)
+	keySrcIP   = 2<<3 | wireBytes
+	keySrcPort = 3<<3 | wireVarint
+	keyDstIP   = 4<<3 | wireBytes
+	keyDstPort = 5<<3 | wireVarint
 )
 
 // appendHead appends the fields of a payload that come before its message,

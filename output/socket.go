@@ -23,7 +23,7 @@ type socket struct {
 // message is struct mmsghdr of sendmmsg(2).
 type message struct {
 	header unix.Msghdr
-	sent   uint32
+	_      uint32 // msg_len: what the kernel sent of it
 }
 
 // open connects to addr, in place of where the socket was before.
