@@ -71,12 +71,12 @@ type fragmentKey struct {
 
 // fragmentSet is a container of which pieces are missing.
 type fragmentSet struct {
-	pieces  [][]byte // by number; nil is missing
-	missing int
-	size    int // bytes of the pieces that are there
-	crc     uint32
-	hasCRC  bool
-	seen    time.Time // when the first piece came
+	last   uint32            // number of the last piece
+	pieces map[uint32][]byte // by number; nothing is held for those that are missing
+	size   int               // bytes of the pieces
+	crc    uint32
+	hasCRC bool
+	seen   time.Time // when the first piece came
 }
 
 // reassembler puts fragments together.
@@ -98,20 +98,21 @@ func (r *reassembler) add(msg []byte, zlib bool, from netip.AddrPort, now time.T
 	key := fragmentKey{from, frag.id, zlib}
 	set := r.sets[key]
 	if set == nil {
-		set = r.start(key, &frag, now)
+		set = r.start(key, frag.last, now)
 	}
-	if int(frag.last) != len(set.pieces)-1 {
+	_, doubled := set.pieces[frag.current]
+	switch {
+	case frag.last != set.last:
+		err = errFragment
+	case doubled:
+		return nil, nil
+	case set.size+len(frag.data) > MaxContainer:
+		err = errTooLong
+	}
+	if err != nil {
 		r.drop(key, set)
 		r.lost++
-		return nil, errFragment
-	}
-	if set.pieces[frag.current] != nil {
-		return nil, nil // doubled
-	}
-	if set.size+len(frag.data) > MaxContainer {
-		r.drop(key, set)
-		r.lost++
-		return nil, errTooLong
+		return nil, err
 	}
 	set.pieces[frag.current] = append(make([]byte, 0, len(frag.data)), frag.data...)
 	set.size += len(frag.data)
@@ -119,30 +120,29 @@ func (r *reassembler) add(msg []byte, zlib bool, from netip.AddrPort, now time.T
 	if frag.hasCRC {
 		set.crc, set.hasCRC = frag.crc, true
 	}
-	if set.missing--; set.missing > 0 {
+	if len(set.pieces) <= int(set.last) {
 		return nil, nil
 	}
 	return r.finish(key, set)
 }
 
 // start opens a set, at the cost of the oldest one where there are too many.
-func (r *reassembler) start(key fragmentKey, frag *fragmentMsg, now time.Time) *fragmentSet {
+func (r *reassembler) start(key fragmentKey, last uint32, now time.Time) *fragmentSet {
 	if r.sets == nil {
 		r.sets = make(map[fragmentKey]*fragmentSet)
 	}
 	for len(r.sets) >= maxFragmentSets || len(r.sets) > 0 && r.bytes+MaxContainer > maxFragmentBytes {
 		r.dropOldest()
 	}
-	n := int(frag.last) + 1
-	set := &fragmentSet{pieces: make([][]byte, n), missing: n, seen: now}
+	set := &fragmentSet{last: last, pieces: make(map[uint32][]byte), seen: now}
 	r.sets[key] = set
 	return set
 }
 
 func (r *reassembler) finish(key fragmentKey, set *fragmentSet) ([]byte, error) {
 	body := make([]byte, 0, set.size)
-	for _, p := range set.pieces {
-		body = append(body, p...)
+	for i := range set.last + 1 {
+		body = append(body, set.pieces[i]...)
 	}
 	delete(r.sets, key)
 	r.bytes -= set.size
@@ -157,7 +157,7 @@ func (r *reassembler) finish(key fragmentKey, set *fragmentSet) ([]byte, error) 
 func (r *reassembler) drop(key fragmentKey, set *fragmentSet) {
 	delete(r.sets, key)
 	r.bytes -= set.size
-	r.lost += uint64(len(set.pieces) - set.missing)
+	r.lost += uint64(len(set.pieces))
 }
 
 func (r *reassembler) dropOldest() {
