@@ -1,0 +1,117 @@
+package main
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/rogpeppe/go-internal/testscript"
+)
+
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){
+		"nmsgsensor": main,
+	})
+}
+
+// TestScripts runs the archives in testdata/script; DATA is the testdata folder
+// of the project.
+func TestScripts(t *testing.T) {
+	data, err := filepath.Abs("../../testdata")
+	if err != nil {
+		t.Fatal(err)
+	}
+	testscript.Run(t, testscript.Params{
+		Dir:   "testdata/script",
+		Setup: func(e *testscript.Env) error { e.Setenv("DATA", data); return nil },
+	})
+}
+
+// TestGoldenFilesOfNmsgtool: what -w writes is what nmsgtool writes, for each
+// capture but these, of which it takes less or cuts nanoseconds.
+func TestGoldenFilesOfNmsgtool(t *testing.T) {
+	exceptions := map[string]string{
+		"nano.pcap": "nanoseconds", "nano.pcapng": "nanoseconds", "nano_be.pcap": "nanoseconds",
+		"raw.pcap":        "frames of neither version",
+		"sections.pcapng": "another byte order in the second section",
+		"sll.pcap":        "a VLAN tag", "tags.pcap": "more than one VLAN tag, MPLS, PPPoE, SNAP",
+	}
+	names, _ := filepath.Glob("../../testdata/nmsgtool/*.nmsg")
+	if len(names) < 20 {
+		t.Fatal(names)
+	}
+	for _, want := range names {
+		name := strings.TrimSuffix(filepath.Base(want), ".nmsg")
+		out := filepath.Join(t.TempDir(), "out.nmsg")
+		var stderr strings.Builder
+		run([]string{"-q", "-w", out, "../../testdata/pcap/" + name}, os.Stdout, &stderr)
+		g, err := os.ReadFile(out)
+		if err != nil {
+			t.Fatal(err)
+		}
+		w, _ := os.ReadFile(want)
+		if same, differs := string(g) == string(w), exceptions[name]; same == (differs != "") {
+			t.Errorf("%s: same %v, exception %q; %s", name, same, differs, &stderr)
+		}
+	}
+}
+
+// TestImportsPointOneWay holds the packages of the project that each may import.
+func TestImportsPointOneWay(t *testing.T) {
+	allowed := map[string][]string{
+		"tuple":   nil,
+		"encode":  {"tuple"},
+		"capture": {"encode", "tuple"},
+		"output":  {"encode", "tuple"},
+	}
+	for pkg, may := range allowed {
+		out, err := exec.Command("go", "list", "-f", `{{join .Imports "\n"}}`, "nmsgsensor/"+pkg).Output()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, imported := range strings.Fields(string(out)) {
+			short, ours := strings.CutPrefix(imported, "nmsgsensor/")
+			if ours && !strings.Contains(" "+strings.Join(may, " ")+" ", " "+short+" ") {
+				t.Errorf("%s imports %s", pkg, imported)
+			}
+			if pkg == "tuple" && strings.Contains(imported, ".") {
+				t.Errorf("tuple imports %s", imported)
+			}
+			if pkg != "capture" && (imported == "C" || strings.HasSuffix(imported, "/pcap")) {
+				t.Errorf("%s links libpcap", pkg)
+			}
+		}
+	}
+}
+
+// TestCountersAddUp: read is the sum of delivered and all reasons.
+func TestCountersAddUp(t *testing.T) {
+	captures, _ := filepath.Glob("../../testdata/pcap/*.pcap*")
+	streams, _ := filepath.Glob("../../testdata/nmsg/*.nmsg")
+	field := regexp.MustCompile(` ([a-z_]+)=(\d+)`)
+	for _, name := range append(captures, streams...) {
+		var stderr strings.Builder
+		run([]string{"-q", name}, os.Stdout, &stderr)
+		lines := strings.Split(strings.TrimSpace(stderr.String()), "\n")
+		sum, read := 0, -1
+		for _, m := range field.FindAllStringSubmatch(lines[len(lines)-1], -1) {
+			n := 0
+			for _, c := range m[2] {
+				n = 10*n + int(c-'0')
+			}
+			switch m[1] {
+			case "read":
+				read = n
+			case "cut":
+			default:
+				sum += n
+			}
+		}
+		if read >= 0 && sum != read {
+			t.Errorf("%s: %s", name, lines[len(lines)-1])
+		}
+	}
+}
