@@ -1,0 +1,303 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"net"
+	"net/netip"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/gopacket/pcapgo"
+	"golang.org/x/sys/unix"
+
+	"nmsgsensor/encode"
+	"nmsgsensor/tuple"
+)
+
+// enterNamespace puts the test's thread, and what it starts, into a network
+// namespace of its own with a veth pair va, vb. The thread ends with the test,
+// and the namespace with its last process.
+func enterNamespace(t *testing.T) {
+	t.Helper()
+	if os.Getuid() != 0 {
+		t.Skip("needs root for a network namespace")
+	}
+	if _, err := exec.LookPath("ip"); err != nil {
+		t.Skip("needs ip(8) of iproute2")
+	}
+	runtime.LockOSThread() // never unlocked: the thread is of no use to others
+	if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
+		t.Skip("no network namespace to be had: ", err)
+	}
+	for _, args := range []string{
+		"link set lo up", "link add va type veth peer name vb", "link set va up", "link set vb up",
+	} {
+		if out, err := exec.Command("ip", strings.Fields(args)...).CombinedOutput(); err != nil {
+			t.Skipf("ip %s: %s", args, out)
+		}
+	}
+}
+
+// sender sends frames on an interface.
+func sender(t *testing.T, name string) func(frame []byte) {
+	t.Helper()
+	i, err := net.InterfaceByName(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	fd, err := unix.Socket(unix.AF_PACKET, unix.SOCK_RAW, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { unix.Close(fd) })
+	return func(frame []byte) {
+		if err := unix.Sendto(fd, frame, 0, &unix.SockaddrLinklayer{Ifindex: i.Index}); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// frames returns those of a capture that an interface takes.
+func framesOf(t *testing.T, name string) (all [][]byte) {
+	t.Helper()
+	f, err := os.Open("../../testdata/pcap/" + name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	r, err := pcapgo.NewReader(f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for {
+		frame, _, err := r.ReadPacketData()
+		if err != nil {
+			return all
+		}
+		if len(frame) > 14 && len(frame) < 1500 {
+			all = append(all, frame)
+		}
+	}
+}
+
+// gather returns the tuples that come to conn until there are n, but for marker.
+func gather(t *testing.T, conn net.PacketConn, n int, marker tuple.Tuple) (all []string) {
+	t.Helper()
+	var d encode.Decoder
+	buf := make([]byte, 1<<16)
+	conn.SetReadDeadline(time.Now().Add(5 * time.Second))
+	for len(all) < n {
+		k, from, err := conn.ReadFrom(buf)
+		if err != nil {
+			t.Errorf("%d of %d tuples: %v", len(all), n, err)
+			return all
+		}
+		err = d.Decode(buf[:k], from.(*net.UDPAddr).AddrPort(), time.Now(), func(p *encode.Payload, ok bool) error {
+			tp, err := encode.ParseIPConn(p.Data)
+			if err != nil || !ok {
+				t.Error(err, ok)
+			}
+			if tp != marker {
+				all = append(all, tupleText(tp))
+			}
+			return nil
+		})
+		if err != nil || d.Lost() != 0 {
+			t.Fatal(err, d.Lost())
+		}
+	}
+	return all
+}
+
+func tupleText(t tuple.Tuple) string {
+	return netip.AddrPortFrom(t.Src, t.SrcPort).String() + " " + netip.AddrPortFrom(t.Dst, t.DstPort).String() + " " + strconv.Itoa(int(t.Proto))
+}
+
+var captures = []string{"ether4.pcap", "ext6.pcap", "frag4.pcap", "tags.pcap"}
+
+// TestLive sends every frame of the Ethernet captures over a veth pair and
+// holds what comes to the collector against what the files give, then stops the
+// sensor on the idle interface.
+func TestLive(t *testing.T) {
+	enterNamespace(t)
+	conn, err := net.ListenPacket("udp4", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	var frames [][]byte
+	for _, name := range captures {
+		frames = append(frames, framesOf(t, name)...)
+	}
+	want := wantTuples(t)
+	port := strconv.Itoa(conn.LocalAddr().(*net.UDPAddr).Port)
+	var stderr bytes.Buffer
+	cmd := exec.Command("nmsgsensor", "-q", "-i", "vb", "-s", "127.0.0.1/"+port, "--flush", "50ms")
+	cmd.Stderr = &stderr
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	send := sender(t, "va")
+	marker := tuple.Tuple{Src: netip.MustParseAddr("192.0.2.1"), Dst: netip.MustParseAddr("198.51.100.2"), SrcPort: 68, DstPort: 67, Proto: 17}
+	markerFrame := frames[3]
+	buf := make([]byte, 1<<16)
+	for ready := false; !ready; {
+		send(markerFrame)
+		conn.SetReadDeadline(time.Now().Add(100 * time.Millisecond))
+		_, _, err := conn.ReadFrom(buf)
+		ready = err == nil
+	}
+	for i, frame := range frames {
+		if i != 3 {
+			send(frame)
+		}
+	}
+	got := gather(t, conn, len(want), marker)
+	slices.Sort(got)
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
+	start := time.Now()
+	cmd.Process.Signal(os.Interrupt)
+	if err := cmd.Wait(); err != nil {
+		t.Errorf("%v: %s", err, &stderr)
+	}
+	if took := time.Since(start); took > 300*time.Millisecond {
+		t.Errorf("stopped after %v", took)
+	}
+	if !strings.Contains(stderr.String(), "in.vb.kernel_dropped=0 in.vb.interface_dropped=0") {
+		t.Errorf("%s", &stderr)
+	}
+}
+
+// wantTuples are those of the capture files, but for the marker's.
+func wantTuples(t *testing.T) (want []string) {
+	t.Helper()
+	for _, name := range captures {
+		frames := framesOf(t, name)
+		out := filepath.Join(t.TempDir(), "out.nmsg")
+		var stderr bytes.Buffer
+		if status := run([]string{"-q", "-W", out, "../../testdata/pcap/" + name}, os.Stdout, &stderr); status != 0 || len(frames) == 0 {
+			t.Fatal(&stderr)
+		}
+		f, err := os.Open(out)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer f.Close()
+		var d encode.Decoder
+		c, err := encode.NewReader(bufio.NewReader(f)).Next()
+		if err != nil {
+			t.Fatal(err)
+		}
+		d.Decode(c, netip.AddrPort{}, time.Time{}, func(p *encode.Payload, _ bool) error {
+			if tp, _ := encode.ParseIPConn(p.Data); tp.SrcPort != 68 {
+				want = append(want, tupleText(tp))
+			}
+			return nil
+		})
+	}
+	slices.Sort(want)
+	return want
+}
+
+// TestLiveToNmsgtool does it with the real collector.
+func TestLiveToNmsgtool(t *testing.T) {
+	if _, err := exec.LookPath("nmsgtool"); err != nil {
+		t.Skip("nmsgtool is not on PATH")
+	}
+	enterNamespace(t)
+	out := filepath.Join(t.TempDir(), "got.nmsg")
+	var words bytes.Buffer
+	collector := exec.Command("nmsgtool", "-dddd", "-l", "127.0.0.1/9430", "-w", out)
+	collector.Stderr = &words
+	if err := collector.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer collector.Process.Kill()
+	sensor := exec.Command("nmsgsensor", "-q", "-i", "vb", "-s", "127.0.0.1/9430", "--unbuffered")
+	var stderr bytes.Buffer
+	sensor.Stderr = &stderr
+	if err := sensor.Start(); err != nil {
+		t.Fatal(err)
+	}
+	send := sender(t, "va")
+	marker := framesOf(t, "ether4.pcap")[0]
+	// Packets come through once the sensor has its own socket besides the
+	// collector's (port 9430 is 24D6).
+	for sockets := 0; sockets < 2; {
+		send(marker)
+		b, err := os.ReadFile("/proc/" + strconv.Itoa(sensor.Process.Pid) + "/net/udp")
+		if err != nil {
+			t.Fatal(err)
+		}
+		sockets = bytes.Count(b, []byte(":24D6"))
+	}
+	const n = 500
+	for range n {
+		send(marker)
+	}
+	time.Sleep(300 * time.Millisecond) // libpcap hands them on after 100 ms at the latest
+	sensor.Process.Signal(os.Interrupt)
+	if err := sensor.Wait(); err != nil {
+		t.Fatal(err, &stderr)
+	}
+	if err := collector.Process.Signal(os.Interrupt); err != nil {
+		t.Fatal("the collector is gone: ", err, &words)
+	}
+	collector.Wait() // its status is 1 after a signal
+	if !strings.Contains(words.String(), "count_drop=0 ") {
+		t.Errorf("%s", &words)
+	}
+	back, err := exec.Command("nmsgsensor", "-r", out).Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := strings.Count(string(back), "192.0.2.1.51512 --> 198.51.100.2.443 (6)"); got < n {
+		t.Errorf("%d of %d tuples came", got, n)
+	}
+}
+
+// TestSecondSignalKills: the first finds the program in a write that nobody
+// takes.
+func TestSecondSignalKills(t *testing.T) {
+	args := []string{"--flush", "20ms"}
+	for range 400 {
+		args = append(args, "../../testdata/pcap/ether4.pcap")
+	}
+	cmd := exec.Command("nmsgsensor", args...)
+	stdout, err := cmd.StdoutPipe() // and nobody reads it
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer stdout.Close()
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := stdout.Read(make([]byte, 1)); err != nil { // it has begun to write
+		t.Fatal(err)
+	}
+	cmd.Process.Signal(os.Interrupt)
+	done := make(chan error, 1) // one value, for which the loop below waits
+	go func() { done <- cmd.Wait() }()
+	for {
+		cmd.Process.Signal(os.Interrupt)
+		select {
+		case err := <-done:
+			if err == nil {
+				t.Error("ended as if nothing had happened")
+			}
+			return
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+}
