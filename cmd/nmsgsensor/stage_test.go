@@ -1,0 +1,95 @@
+package main
+
+import (
+	"errors"
+	"testing"
+	"time"
+
+	"nmsgsensor/capture"
+	"nmsgsensor/encode"
+	"nmsgsensor/output"
+	"nmsgsensor/tuple"
+)
+
+// udp4 is a packet with a tuple.
+var udp4 = []byte{
+	0x45, 0, 0, 28, 0, 0, 0x40, 0, 64, 17, 0, 0, // IPv4, UDP
+	192, 0, 2, 1, 198, 51, 100, 2, // addresses
+	0x04, 0xd2, 0, 53, 0, 8, 0, 0, // UDP: ports, length, checksum
+}
+
+// failing is a sink that can't go on.
+type failing struct{ err error }
+
+func (f failing) Write(*output.Record) error { return f.err }
+func (f failing) Flush() error               { return nil }
+func (f failing) Close() error               { return nil }
+
+func TestStageCountsEveryPacketOnce(t *testing.T) {
+	s := &stage{}
+	var got tally
+	err := s.intake(&got)([]capture.Packet{
+		{IP: udp4}, {IP: udp4, Cut: true}, {IP: udp4[:22]}, {Skip: capture.Filtered}, {Skip: capture.BadCRC}, {IsTuple: true},
+	})
+	want := tally{read: 6, delivered: 3, cut: 1}
+	want.skipped[capture.Filtered], want.skipped[capture.BadCRC], want.noTuple[tuple.Truncated] = 1, 1, 1
+	if err != nil || got != want {
+		t.Errorf("%+v, %v", got, err)
+	}
+}
+
+func TestStageStopsAtTheCountAcrossSources(t *testing.T) {
+	s := &stage{left: 3}
+	var a, b tally
+	if err := s.intake(&a)([]capture.Packet{{IP: udp4}, {Skip: capture.NotIP}, {Skip: capture.OtherPayload}}); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.intake(&b)([]capture.Packet{{IP: udp4}, {IP: udp4}}); !errors.Is(err, errDone) {
+		t.Fatal(err)
+	}
+	if a.read != 3 || b.read != 1 {
+		t.Errorf("read %d and %d", a.read, b.read)
+	}
+}
+
+func TestStageEndsWithTheErrorOfASink(t *testing.T) {
+	full := errors.New("disk full")
+	s := &stage{sinks: []output.Sink{failing{full}}}
+	var got tally
+	err := s.intake(&got)([]capture.Packet{{IP: udp4}, {IP: udp4}})
+	var sink sinkError
+	if !errors.As(err, &sink) || !errors.Is(err, full) || s.failed == nil || got.read != 1 {
+		t.Errorf("%v, %+v", err, got)
+	}
+}
+
+func TestStageDoesNotAllocate(t *testing.T) {
+	s := &stage{sinks: []output.Sink{
+		output.NewText("/dev/null", encode.Labels{}, false),
+		output.NewFile("/dev/null", output.Payloads{Kind: output.Packet}),
+	}}
+	var got tally
+	intake := s.intake(&got)
+	batch := []capture.Packet{{IP: udp4, Time: time.Unix(1, 2)}, {IP: udp4[:22]}, {Skip: capture.NotIP}}
+	for range 50_000 {
+		intake(batch) // until buffers have their size
+	}
+	if n := testing.AllocsPerRun(2000, func() { intake(batch) }); n != 0 {
+		t.Errorf("%v allocations", n)
+	}
+}
+
+func BenchmarkStage(b *testing.B) {
+	s := &stage{sinks: []output.Sink{output.NewFile("/dev/null", output.Payloads{Kind: output.Packet})}}
+	var got tally
+	intake := s.intake(&got)
+	batch := make([]capture.Packet, 256)
+	for i := range batch {
+		batch[i].IP = udp4
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		intake(batch)
+	}
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/256, "ns/packet")
+}
