@@ -432,7 +432,10 @@ func BenchmarkSinks(b *testing.B) {
 		{"text", func() Sink { return NewText("/dev/null", encode.Labels{}, false) }},
 		{"JSON", func() Sink { return NewJSON("/dev/null", encode.Labels{}, false) }},
 		{"file", func() Sink { return NewFile("/dev/null", Payloads{Kind: IPConn}) }},
-		{"UDP", func() Sink { u, _ := DialUDP([]Sockspec{c.spec}, UDPConfig{Payloads: Payloads{Kind: IPConn}}); return u }},
+		{"UDP", func() Sink {
+			u, _ := DialUDP([]Sockspec{c.spec}, UDPConfig{Payloads: Payloads{Kind: IPConn}})
+			return u
+		}},
 	} {
 		b.Run(s.name, func(b *testing.B) {
 			sink := s.make()
