@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"os"
 	"sync"
 )
 
@@ -22,12 +23,14 @@ type file struct {
 
 // format is the reader of a file format. It looks at bytes, never at the file.
 type format interface {
-	// next reads what stands at the front of b. A step of no use and no need
-	// says that what stands there is not of the format, and why is in the error.
-	next(b []byte, p *Packet) (step, error)
+	// next reads what stands at the front of b. With an error, a step of some
+	// use says that what stands there is whole but of no use itself, and one of
+	// none that it is not of the format. If atEnd, no more than b will come.
+	next(b []byte, atEnd bool, p *Packet) (step, error)
 
 	// resync says how far the next thing that is surely of the format is from
-	// the front of b, or that none is there. If atEnd, no more than b will come.
+	// the front of b, or that none is there. What is less than a lookahead it
+	// leaves for when more is there, if it is not atEnd.
 	resync(b []byte, atEnd bool) (skip int, found bool)
 }
 
@@ -37,6 +40,10 @@ type step struct {
 	need     int   // it takes that many bytes to go on
 	isPacket bool
 }
+
+// lookahead is how much resync looks at to be sure. Twice as much is read, so
+// that what moves in memory is no more than what is passed over.
+const lookahead = windowSize / 4
 
 // errCut says that the input ends inside something.
 var errCut = errors.New("cut short")
@@ -52,7 +59,8 @@ func newFile(in *input, r *bufio.Reader, cfg Config) (*file, error) {
 		f.format, err = newPcap(head, cfg.Filter)
 		f.win.skip(pcapHeaderLen)
 	case isPcapng(head):
-		f.format, err = newPcapng(cfg.Filter, warn)
+		head, _ = r.Peek(r.Buffered())
+		f.format, err = newPcapng(head, cfg.Filter, warn)
 	default:
 		return nil, errFormat
 	}
@@ -70,7 +78,8 @@ func (f *file) Run(ctx context.Context, fn func([]Packet) error) error {
 	batch := make([]Packet, batchSize)
 	for n := 0; ; {
 		batch[n] = Packet{}
-		st, err := f.format.next(f.win.bytes(), &batch[n])
+		atEnd := f.win.err != nil
+		st, err := f.format.next(f.win.bytes(), atEnd, &batch[n])
 		if st.isPacket {
 			n++
 		}
@@ -93,10 +102,15 @@ func (f *file) Run(ctx context.Context, fn func([]Packet) error) error {
 			return nil
 		}
 		switch {
+		case err != nil && st.used > 0:
+			at := f.win.offset
+			f.damaged(at, err, f.win.skip(st.used))
 		case err != nil:
 			f.recover(err)
-		case st.need > 0 && !f.win.fill(st.need):
-			return f.end(ctx)
+		case st.need > 0 && !f.win.fill(st.need) && atEnd:
+			if done, err := f.end(ctx); done {
+				return err
+			}
 		case st.used > 0:
 			f.win.skip(st.used)
 		}
@@ -112,47 +126,62 @@ func (f *file) deliver(batch []Packet, fn func([]Packet) error) error {
 
 // recover passes over what is not of the format.
 func (f *file) recover(cause error) {
-	at, from := f.win.offset, f.win.offset
+	at := f.win.offset
 	f.win.skip(1)
 	for {
-		f.win.fill(windowSize)
+		f.win.fill(2 * lookahead)
 		skip, found := f.format.resync(f.win.bytes(), f.win.err != nil)
 		f.win.skip(int64(skip))
-		if found || f.win.err != nil && !f.win.fill(1) {
+		if found || len(f.win.bytes()) == 0 {
 			break
 		}
-		if f.win.offset == from {
-			f.win.skip(1)
-		}
-		from = f.win.offset
 	}
 	f.damaged(at, cause, f.win.offset-at)
 }
 
-// end is reached when no more bytes come.
-func (f *file) end(ctx context.Context) error {
+// end is reached when no more bytes come, and says whether there is nothing
+// left to read. What lies behind a record that claims to be longer than the
+// file is still read.
+func (f *file) end(ctx context.Context) (done bool, err error) {
 	if ctx.Err() != nil {
-		return nil
+		return true, nil
 	}
 	f.mu.Lock()
 	f.stats.Bytes = f.in.bytes.Load()
 	f.mu.Unlock()
-	if left := int64(len(f.win.bytes())); left > 0 && (f.win.err == io.EOF || f.in.compressed) {
-		f.damaged(f.win.offset, errCut, left)
-	} else if f.in.compressed && f.win.err != io.EOF {
-		f.damaged(f.win.offset, f.win.err, 0)
+	cause := errCut
+	if f.win.err != io.EOF {
+		if !f.in.compressed || errors.As(f.win.err, new(*os.PathError)) {
+			return true, f.win.err
+		}
+		cause = f.win.err
 	}
-	if f.win.err == io.EOF || f.in.compressed {
-		return nil
+	if len(f.win.bytes()) > 0 {
+		f.recover(cause)
+		f.win.err = io.EOF // is told now
+		return false, nil
 	}
-	return f.win.err
+	if cause != errCut {
+		f.damaged(f.win.offset, cause, 0)
+	}
+	return true, nil
 }
 
+// damaged counts a place and tells of it. A file that is all damage does not
+// fill the log.
 func (f *file) damaged(offset int64, cause error, skipped int64) {
+	const told = 100
 	f.mu.Lock()
 	f.stats.Damaged++
+	n := f.stats.Damaged
 	f.mu.Unlock()
+	if n > told {
+		return
+	}
 	f.log.Warn("damaged input", "input", f.in.name, "offset", offset, "cause", cause, "skipped_bytes", skipped)
+	if n == told {
+		f.log.Warn("damaged input: further places are counted only", "input", f.in.name)
+	}
 }
 
 // Stats implements Source.

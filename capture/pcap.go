@@ -29,7 +29,7 @@ type pcapFile struct {
 	recordLen int
 	nanoUnit  int64 // nanoseconds of the unit of the fraction
 	swap      swapRule
-	last      uint32 // seconds of the last record
+	doubt     doubt
 }
 
 // swapRule says whether the two lengths of a record stand in the other order,
@@ -85,89 +85,43 @@ func newPcap(head []byte, filter string) (*pcapFile, error) {
 	return f, err
 }
 
-// record reads a record header. It says whether it can be one.
-func (f *pcapFile) record(b []byte) (sec, frac, capLen, wireLen uint32, sane bool) {
-	sec, frac = f.order.Uint32(b), f.order.Uint32(b[4:])
-	capLen, wireLen = f.order.Uint32(b[8:]), f.order.Uint32(b[12:])
-	if f.swap == swapAlways || f.swap == swapMaybe && capLen > wireLen {
-		capLen, wireLen = wireLen, capLen
+// record is the header of a record.
+type record struct {
+	sec, frac       uint32
+	capLen, wireLen uint32
+}
+
+func (f *pcapFile) record(b []byte) record {
+	r := record{f.order.Uint32(b), f.order.Uint32(b[4:]), f.order.Uint32(b[8:]), f.order.Uint32(b[12:])}
+	if f.swap == swapAlways || f.swap == swapMaybe && r.capLen > r.wireLen {
+		r.capLen, r.wireLen = r.wireLen, r.capLen
 	}
-	return sec, frac, capLen, wireLen, capLen <= maxCapture
+	return r
 }
 
 // next implements format.
-func (f *pcapFile) next(b []byte, p *Packet) (step, error) {
+func (f *pcapFile) next(b []byte, atEnd bool, p *Packet) (step, error) {
 	if len(b) < f.recordLen {
 		return step{need: f.recordLen}, nil
 	}
-	sec, frac, capLen, wireLen, sane := f.record(b)
-	if !sane {
+	r := f.record(b)
+	if r.capLen > maxCapture {
 		return step{}, errRecord
 	}
-	n := f.recordLen + int(capLen)
+	n := f.recordLen + int(r.capLen)
 	if len(b) < n {
 		return step{need: n}, nil
 	}
-	if len(b) >= n+f.recordLen && !f.plausible(b[n:]) && f.hidesRecords(b[:n], b) {
-		return step{}, errRecord
+	if f.doubts(r, b[n:]) {
+		if len(b) < n+doubtReach && !atEnd {
+			return step{need: n + doubtReach}, nil
+		}
+		if f.misread(r, b, n, atEnd) {
+			return step{}, errRecord
+		}
 	}
-	f.last = sec
-	p.Time = time.Unix(int64(sec), int64(frac)*f.nanoUnit).UTC()
-	f.take(p, b[f.recordLen:n:n], wireLen)
+	f.doubt.last = r.sec
+	p.Time = time.Unix(int64(r.sec), int64(r.frac)*f.nanoUnit).UTC()
+	f.take(p, b[f.recordLen:n:n], r.wireLen)
 	return step{used: int64(n), isPacket: true}, nil
-}
-
-// plausible says whether b begins with a record header as nearly all are. Real
-// files have others too, which are taken all the same where nothing speaks
-// against them.
-func (f *pcapFile) plausible(b []byte) bool {
-	const day = 86400
-	sec, frac, capLen, wireLen, sane := f.record(b)
-	near := f.last == 0 || sec-f.last+day <= 2*day
-	return sane && near && int64(frac)*f.nanoUnit < 1e9 && capLen > 0 && capLen <= wireLen && wireLen <= maxCapture
-}
-
-// hidesRecords says whether a chain of records begins inside the record that b
-// begins with: then it is its length that is wrong, and not what follows.
-func (f *pcapFile) hidesRecords(record, b []byte) bool {
-	for i := f.recordLen; i < len(record); i++ {
-		if f.chain(b[i:], false) {
-			return true
-		}
-	}
-	return false
-}
-
-// resync implements format. A pcap file has no marks to go by, so it takes a
-// chain of records, or one that leads to the very end.
-func (f *pcapFile) resync(b []byte, atEnd bool) (int, bool) {
-	for i := 0; i+f.recordLen <= len(b); i++ {
-		if f.chain(b[i:], atEnd) {
-			return i, true
-		}
-		if !atEnd && len(b)-i < windowSize/2 {
-			return i + 1, false
-		}
-	}
-	return len(b), false
-}
-
-// chain says whether b begins with some plausible records in a row. Before the
-// end of the file, fewer will do if they lead there.
-func (f *pcapFile) chain(b []byte, atEnd bool) bool {
-	const enough = 4
-	for range enough {
-		if atEnd && len(b) == 0 {
-			return true
-		}
-		if len(b) < f.recordLen || !f.plausible(b) {
-			return false
-		}
-		_, _, capLen, _, _ := f.record(b)
-		if len(b) < f.recordLen+int(capLen) {
-			return false
-		}
-		b = b[f.recordLen+int(capLen):]
-	}
-	return true
 }

@@ -25,16 +25,21 @@ const (
 
 var (
 	errBlock     = errors.New("no sane block")
+	errLength    = errors.New("the two lengths of a block differ")
 	errInterface = errors.New("packet of an interface that is not described")
 	errPacket    = errors.New("packet longer than its block")
+	errVersion   = errors.New("section of an unknown version")
 )
 
 // pcapngFile reads the blocks of a pcapng file.
 type pcapngFile struct {
-	filter string
-	order  binary.ByteOrder
-	ifaces []iface // of this section
-	warn   func(string)
+	filter  string
+	order   binary.ByteOrder
+	ifaces  []iface // of this section
+	torn    bool    // bytes of this section were passed over, or it can't be read at all
+	trailer uint32  // the length that must stand here, behind a block too long for memory
+	warned  map[LinkType]bool
+	warn    func(string)
 }
 
 // iface is an interface of a section.
@@ -66,59 +71,118 @@ func sectionOrder(b []byte) binary.ByteOrder {
 	return nil
 }
 
-// newPcapng tries the filter on Ethernet, so that one that can't be right is an
-// error before the first packet.
-func newPcapng(filter string, warn func(string)) (*pcapngFile, error) {
-	if _, err := compileFilter(filter, linkEthernet); err != nil {
+// newPcapng compiles the filter for the first interface, if that is in head, so
+// that an error is one before the first packet.
+func newPcapng(head []byte, filter string, warn func(string)) (*pcapngFile, error) {
+	f := &pcapngFile{order: binary.LittleEndian, warned: map[LinkType]bool{}, warn: func(string) {}}
+	var p Packet
+	for len(f.ifaces) == 0 {
+		st, err := f.next(head, false, &p)
+		if err != nil || st.used == 0 || st.used > int64(len(head)) {
+			break
+		}
+		head = head[st.used:]
+	}
+	link := linkEthernet
+	if len(f.ifaces) > 0 {
+		link = f.ifaces[0].link
+	}
+	if _, err := compileFilter(filter, link); err != nil {
 		return nil, err
 	}
-	return &pcapngFile{filter: filter, order: binary.LittleEndian, warn: warn}, nil
+	return &pcapngFile{filter: filter, order: binary.LittleEndian, warned: map[LinkType]bool{}, warn: warn}, nil
 }
 
 // next implements format.
-func (f *pcapngFile) next(b []byte, p *Packet) (step, error) {
+func (f *pcapngFile) next(b []byte, atEnd bool, p *Packet) (step, error) {
+	if f.trailer != 0 {
+		return f.behindLongBlock(b)
+	}
 	if len(b) < minBlock {
 		return step{need: minBlock}, nil
 	}
 	typ := f.order.Uint32(b)
-	order := f.order
 	if typ == blockSection {
-		if order = sectionOrder(b); order == nil {
+		order := sectionOrder(b)
+		if order == nil {
+			return step{}, errBlock
+		}
+		f.order = order
+	}
+	size := f.order.Uint32(b[4:])
+	if size > windowSize && size <= maxBlock && !isKnown(typ) {
+		f.trailer = size
+		return step{used: int64(size) - 4}, nil
+	}
+	if size >= minBlock && size <= windowSize && uint32(len(b)) < size && !atEnd {
+		return step{need: int(size)}, nil
+	}
+	var damage error
+	if !f.lengthsAgree(b, size) {
+		if len(b) < lookahead && !atEnd {
+			return step{need: lookahead}, nil
+		}
+		damage = errLength
+		if size = f.heal(b, size, atEnd); size == 0 {
 			return step{}, errBlock
 		}
 	}
-	size := order.Uint32(b[4:])
-	if size < minBlock || size > maxBlock || size%4 != 0 {
+	isPacket, err := f.block(typ, b[8:size-4], p)
+	if err == nil {
+		err = damage
+	}
+	return step{used: int64(size), isPacket: isPacket}, err
+}
+
+// lengthsAgree says whether b begins with a block of that size, by both of its
+// lengths.
+func (f *pcapngFile) lengthsAgree(b []byte, size uint32) bool {
+	return size >= minBlock && uint64(size) <= uint64(len(b)) && f.order.Uint32(b[size-4:]) == size
+}
+
+// heal returns the size of a block of which only one length is right, which is
+// the one that leads to another block or to the end. It returns 0 if neither
+// does.
+func (f *pcapngFile) heal(b []byte, size uint32, atEnd bool) uint32 {
+	leads := func(n int) bool { return atEnd && n == len(b) || n+minBlock <= len(b) && f.isBlock(b[n:]) }
+	if size >= minBlock && uint64(size) <= uint64(len(b)) && leads(int(size)) {
+		return size
+	}
+	for n := minBlock; n <= min(len(b), lookahead); n += 4 {
+		if f.order.Uint32(b[n-4:]) == uint32(n) && leads(n) {
+			return uint32(n)
+		}
+	}
+	return 0
+}
+
+// behindLongBlock looks at the second length of a block that was passed over.
+func (f *pcapngFile) behindLongBlock(b []byte) (step, error) {
+	if len(b) < 4 {
+		return step{need: 4}, nil
+	}
+	size := f.trailer
+	f.trailer = 0
+	if f.order.Uint32(b) != size {
 		return step{}, errBlock
 	}
+	return step{used: 4}, nil
+}
+
+// isKnown says whether blocks of a type are read, and not passed over.
+func isKnown(typ uint32) bool {
 	switch typ {
 	case blockSection, blockInterface, blockPacket, blockSimple, blockEnhanced:
-	default:
-		return step{used: int64(size)}, nil
+		return true
 	}
-	if size > windowSize {
-		return step{}, errBlock
-	}
-	if len(b) < int(size) {
-		return step{need: int(size)}, nil
-	}
-	if order.Uint32(b[size-4:]) != size {
-		return step{}, errBlock
-	}
-	f.order = order
-	isPacket, err := f.block(typ, b[8:size-4], p)
-	if err != nil {
-		return step{}, err
-	}
-	return step{used: int64(size), isPacket: isPacket}, nil
+	return false
 }
 
 // block reads the body of a block and says whether there is a packet in it.
 func (f *pcapngFile) block(typ uint32, b []byte, p *Packet) (isPacket bool, err error) {
 	switch typ {
 	case blockSection:
-		f.ifaces = f.ifaces[:0]
-		return false, nil
+		return false, f.section(b)
 	case blockInterface:
 		return false, f.describe(b)
 	case blockSimple:
@@ -126,7 +190,26 @@ func (f *pcapngFile) block(typ uint32, b []byte, p *Packet) (isPacket bool, err 
 			return false, errPacket
 		}
 		return f.simple(b[4:], f.order.Uint32(b), p)
+	case blockPacket, blockEnhanced:
+		return f.packet(typ, b, p)
 	}
+	return false, nil
+}
+
+// section begins a section, whose interfaces are numbered from 0 again. Of
+// another major version nothing can be said (section 4.1).
+func (f *pcapngFile) section(b []byte) error {
+	f.ifaces = f.ifaces[:0]
+	f.torn = true
+	if len(b) < 16 || f.order.Uint16(b[4:]) != 1 {
+		return errVersion
+	}
+	f.torn = false
+	return nil
+}
+
+// packet reads the body of an enhanced or obsolete packet block.
+func (f *pcapngFile) packet(typ uint32, b []byte, p *Packet) (bool, error) {
 	const fixedLen = 20
 	if len(b) < fixedLen {
 		return false, errPacket
@@ -151,8 +234,8 @@ func (f *pcapngFile) block(typ uint32, b []byte, p *Packet) (isPacket bool, err 
 	return true, nil
 }
 
-// simple reads a packet of the first interface. It has no time, and is as long
-// as the interface's snaplen allows.
+// simple reads a packet of the first interface. It has no time but the
+// interface's offset, and is as long as the interface's snaplen allows.
 func (f *pcapngFile) simple(b []byte, wireLen uint32, p *Packet) (bool, error) {
 	if len(f.ifaces) == 0 {
 		return false, errInterface
@@ -165,12 +248,14 @@ func (f *pcapngFile) simple(b []byte, wireLen uint32, p *Packet) (bool, error) {
 	if capLen > uint32(len(b)) || capLen > maxCapture {
 		return false, errPacket
 	}
-	p.Time = time.Unix(0, 0).UTC()
+	p.Time = time.Unix(i.offset, 0).UTC()
 	i.take(p, b[:capLen:capLen], wireLen)
 	return true, nil
 }
 
-// describe reads an interface description block.
+// describe reads an interface description block. Interfaces are numbered in
+// order, so behind bytes that were passed over no number is sure: those that
+// come there are not taken, and their packets count as damage.
 func (f *pcapngFile) describe(b []byte) error {
 	const (
 		fixedLen    = 8
@@ -179,14 +264,21 @@ func (f *pcapngFile) describe(b []byte) error {
 		optTSOffset = 14
 	)
 	if len(b) < fixedLen || len(f.ifaces) >= maxInterfaces {
+		f.torn = true
 		return errBlock
+	}
+	if f.torn {
+		return nil
 	}
 	i := iface{snaplen: f.order.Uint32(b[4:]), unit: newUnit(6)}
 	var err error
 	if i.layer, err = newLayer(LinkType(f.order.Uint16(b)), f.filter); err != nil {
 		// Its packets are counted; the other interfaces go on.
 		i.layer.decode = nil
-		f.warn(err.Error())
+		if !f.warned[i.link] {
+			f.warned[i.link] = true
+			f.warn(err.Error())
+		}
 	}
 	for b = b[fixedLen:]; len(b) >= 4; {
 		code, n := f.order.Uint16(b), int(f.order.Uint16(b[2:]))
@@ -234,12 +326,13 @@ func (u unit) split(ticks uint64) (sec uint64, nsec int64) {
 // resync implements format: it looks for a block of a known type whose two
 // lengths agree.
 func (f *pcapngFile) resync(b []byte, atEnd bool) (int, bool) {
+	f.torn = true
 	for i := 0; i+minBlock <= len(b); i++ {
+		if !atEnd && len(b)-i < lookahead {
+			return i, false
+		}
 		if f.isBlock(b[i:]) {
 			return i, true
-		}
-		if !atEnd && len(b)-i < windowSize/2 {
-			return i + 1, false
 		}
 	}
 	return len(b), false
@@ -252,10 +345,12 @@ func (f *pcapngFile) isBlock(b []byte) bool {
 		if order = sectionOrder(b); order == nil {
 			return false
 		}
-	case blockInterface, blockPacket, blockSimple, blockNames, blockStats, blockEnhanced:
+	case blockNames, blockStats:
 	default:
-		return false
+		if !isKnown(typ) {
+			return false
+		}
 	}
 	size := order.Uint32(b[4:])
-	return size >= minBlock && size%4 == 0 && uint64(size) <= uint64(len(b)) && order.Uint32(b[size-4:]) == size
+	return size >= minBlock && uint64(size) <= uint64(len(b)) && order.Uint32(b[size-4:]) == size
 }
