@@ -143,6 +143,7 @@ func TestLive(t *testing.T) {
 	var stderr bytes.Buffer
 	cmd := exec.Command("nmsgsensor", "-q", "-i", "vb", "-s", "127.0.0.1/"+port, "--flush", "50ms")
 	cmd.Stderr = &stderr
+	cmd.Env = append(os.Environ(), "GORACE=atexit_sleep_ms=0")
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -171,7 +172,8 @@ func TestLive(t *testing.T) {
 	if err := cmd.Wait(); err != nil {
 		t.Errorf("%v: %s", err, &stderr)
 	}
-	if took := time.Since(start); took > 300*time.Millisecond {
+	// It takes some 100 ms; machines that run tests are busy.
+	if took := time.Since(start); took > time.Second {
 		t.Errorf("stopped after %v", took)
 	}
 	if !strings.Contains(stderr.String(), "in.vb.kernel_dropped=0 in.vb.interface_dropped=0") {
