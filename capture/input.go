@@ -128,7 +128,7 @@ type input struct {
 func openInput(ctx context.Context, name string) (*input, error) {
 	in := &input{name: name, ctx: ctx}
 	if name == "-" {
-		in.name = "standard input"
+		in.name = "stdin"
 	} else {
 		// Without O_NONBLOCK, opening a pipe waits for its writer.
 		fd, err := unix.Open(name, unix.O_RDONLY|unix.O_CLOEXEC|unix.O_NONBLOCK, 0)

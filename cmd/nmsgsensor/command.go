@@ -89,6 +89,7 @@ func addFlags(cmd *cobra.Command, opt *options) {
 	f.VarP(inputFlag{&opt.inputs, liveInput}, "interface", "i", "capture from this interface, `IF[+][,SNAPLEN]`; + is promiscuous; repeatable")
 	f.VarP(inputFlag{&opt.inputs, nmsgInput}, "readnmsg", "r", "read NMSG from `FILE`; repeatable")
 	f.VarP(inputFlag{&opt.inputs, captureInput}, "readpcap", "p", "read pcap or pcapng from `FILE`; repeatable")
+	f.VarP(inputFlag{&opt.inputs, listenInput}, "listen", "l", "read NMSG from UDP at `ADDR/PORT[..PORT]`; repeatable")
 	f.StringVarP(&opt.filter, "bpf", "b", "", "libpcap `FILTER` for interfaces and captures, applied as written")
 	f.Uint64VarP(&opt.count, "count", "c", 0, "stop after `N` packets or payloads read")
 	f.VarP(socketsFlag{&opt.sockets}, "socket", "s", "send base:ipconn to `ADDR/PORT[..PORT][,RATE[,FREQ]]`; RATE in datagrams a second; repeatable")
@@ -132,7 +133,7 @@ func (o *options) check() error {
 		}
 		files[out.name] = out.flag
 		for _, in := range o.inputs {
-			if in.kind != liveInput && capture.SameFile(in.name, out.name) {
+			if in.kind.isFile() && capture.SameFile(in.name, out.name) {
 				return fmt.Errorf("%s %s: is an input too, and would be overwritten", out.flag, out.name)
 			}
 		}

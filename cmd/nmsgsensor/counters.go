@@ -3,6 +3,8 @@ package main
 import (
 	"maps"
 	"slices"
+	"strconv"
+	"strings"
 
 	"nmsgsensor/capture"
 	"nmsgsensor/output"
@@ -53,11 +55,14 @@ func (t *tally) each(fn func(key string, n uint64)) {
 // sourceCounters calls add with what a source itself counted.
 func sourceCounters(f *feed, add func(prefix, key string, n uint64)) {
 	st := f.source.Stats()
-	prefix := "in." + st.Name + "."
+	prefix := "in." + word(st.Name) + "."
 	add(prefix, "bytes", st.Bytes)
-	if _, live := f.source.(*capture.Live); live {
+	switch f.source.(type) {
+	case *capture.Live:
 		add(prefix, "kernel_dropped", st.KernelDropped)
 		add(prefix, "interface_dropped", st.InterfaceDropped)
+	case *capture.Listener:
+		add(prefix, "kernel_dropped", st.KernelDropped)
 	}
 	for _, c := range []struct {
 		key string
@@ -76,7 +81,7 @@ func sinkCounters(st output.Stats, add func(prefix, key string, n uint64)) {
 	if name == "-" {
 		name = "stdout"
 	}
-	prefix := "out." + name + "."
+	prefix := "out." + word(name) + "."
 	add(prefix, "payloads", st.Payloads)
 	if st.Containers > 0 || st.Payloads == 0 {
 		add(prefix, "containers", st.Containers)
@@ -86,4 +91,15 @@ func sinkCounters(st output.Stats, add func(prefix, key string, n uint64)) {
 	for _, reason := range slices.Sorted(maps.Keys(st.Errors)) {
 		add(prefix, reason, st.Errors[reason])
 	}
+}
+
+// word makes a name one word, so that the line of counters can be cut at spaces
+// and equals signs.
+func word(name string) string {
+	return strings.Map(func(r rune) rune {
+		if r <= ' ' || r == '=' || !strconv.IsPrint(r) {
+			return '_'
+		}
+		return r
+	}, name)
 }

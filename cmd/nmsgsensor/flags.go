@@ -17,14 +17,19 @@ const (
 	nmsgInput
 	captureInput
 	liveInput
+	listenInput
 )
 
-// input is a file or an interface to read.
+// isFile says whether the name of the input is that of a file.
+func (k inputKind) isFile() bool { return k != liveInput && k != listenInput }
+
+// input is a file, an interface or a socket to read.
 type input struct {
 	kind        inputKind
-	name        string
-	snaplen     int  // of an interface; 0 if none was given
-	promiscuous bool // of an interface
+	name        string // a host for a socket
+	port        uint16 // of a socket
+	snaplen     int    // of an interface; 0 if none was given
+	promiscuous bool   // of an interface
 }
 
 // inputFlag adds to the inputs, in the order of the command line.
@@ -37,6 +42,9 @@ func (f inputFlag) String() string { return "" }
 func (f inputFlag) Type() string   { return "input" }
 func (f inputFlag) Set(s string) error {
 	in := input{kind: f.kind, name: s}
+	if f.kind == listenInput {
+		return f.listen(s)
+	}
 	if f.kind == liveInput {
 		name, snaplen, found := strings.Cut(s, ",")
 		if found {
@@ -52,6 +60,21 @@ func (f inputFlag) Set(s string) error {
 		return errors.New("no name")
 	}
 	*f.list = append(*f.list, in)
+	return nil
+}
+
+// listen adds each port of a Sockspec.
+func (f inputFlag) listen(s string) error {
+	spec, err := output.ParseSockspec(s)
+	if err != nil {
+		return err
+	}
+	if spec.Rate != 0 {
+		return errors.New("what is received has no rate")
+	}
+	for port := int(spec.First); port <= int(spec.Last); port++ {
+		*f.list = append(*f.list, input{kind: listenInput, name: spec.Host, port: uint16(port)})
+	}
 	return nil
 }
 

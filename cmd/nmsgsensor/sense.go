@@ -68,13 +68,13 @@ func openFeeds(ctx context.Context, opt *options) (feeds []*feed, failed bool, e
 	for _, in := range opt.inputs {
 		src, err := openInput(ctx, opt, in)
 		switch {
-		case err != nil && (len(opt.inputs) == 1 || in.kind == liveInput || errors.Is(err, capture.ErrFilter)):
+		case err != nil && (len(opt.inputs) == 1 || !in.kind.isFile() || errors.Is(err, capture.ErrFilter)):
 			return nil, true, err
 		case err != nil:
 			opt.log.Error("input failed", "input", in.name, "cause", err)
 			failed = true
 		default:
-			feeds = append(feeds, &feed{source: src, waits: in.kind == liveInput || !capture.IsRegular(in.name)})
+			feeds = append(feeds, &feed{source: src, waits: !in.kind.isFile() || !capture.IsRegular(in.name)})
 		}
 	}
 	return feeds, failed, nil
@@ -86,6 +86,8 @@ func openInput(ctx context.Context, opt *options, in input) (capture.Source, err
 	case liveInput:
 		return capture.OpenLive(capture.LiveConfig{Interface: in.name, Snaplen: in.snaplen,
 			Promiscuous: in.promiscuous, HeadersOnly: !opt.wantsPackets(), Config: cfg})
+	case listenInput:
+		return capture.Listen(in.name, in.port, cfg)
 	case nmsgInput:
 		return capture.Open(ctx, in.name, capture.NMSGFormat, cfg)
 	case captureInput:
