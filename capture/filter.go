@@ -66,6 +66,12 @@ func dlt(t LinkType) LinkType {
 	return t
 }
 
+// datalinkName returns libpcap's name for a link type, "" if it has none.
+func datalinkName(t LinkType) string {
+	// nil makes "".
+	return C.GoString(C.pcap_datalink_val_to_name(C.int(dlt(t))))
+}
+
 // match says whether the filter lets through a frame that had wireLen bytes.
 func (f *filter) match(frame []byte, wireLen uint32) bool {
 	return C.matches(f.program, (*C.uchar)(unsafe.SliceData(frame)), C.bpf_u_int32(len(frame)), C.bpf_u_int32(wireLen)) != 0

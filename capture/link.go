@@ -57,27 +57,15 @@ var linkLayers = map[LinkType]struct {
 	linkSLL2:       {"LINUX_SLL2", decodeSLL2},
 }
 
-// otherLinks names well-known link types that carry no IP, or none in a framing
-// that is known for sure.
-var otherLinks = map[LinkType]string{
-	3: "AX25", 6: "IEEE802_5", 7: "ARCNET_BSD", 8: "SLIP", 10: "FDDI", 51: "PPP_ETHER",
-	100: "ATM_RFC1483", 107: "FRELAY", 114: "LTALK", 117: "PFLOG", 119: "IEEE802_11_PRISM",
-	122: "IP_OVER_FC", 123: "SUNATM", 129: "ARCNET_LINUX", 138: "APPLE_IP_OVER_IEEE1394",
-	140: "MTP2", 141: "MTP3", 142: "SCCP", 143: "DOCSIS", 163: "IEEE802_11_AVS",
-	187: "BLUETOOTH_HCI_H4", 189: "USB_LINUX", 195: "IEEE802_15_4_WITHFCS",
-	201: "BLUETOOTH_HCI_H4_WITH_PHDR", 220: "USB_LINUX_MMAPPED", 227: "CAN_SOCKETCAN",
-	230: "IEEE802_15_4_NOFCS", 231: "DBUS", 242: "IPOIB", 247: "INFINIBAND", 249: "USBPCAP",
-	251: "BLUETOOTH_LE_LL", 252: "WIRESHARK_UPPER_PDU", 253: "NETLINK", 258: "PKTAP",
-}
-
 // String returns the name without LINKTYPE_, and the number.
 func (t LinkType) String() string {
 	name := linkLayers[t].name
-	if t == linkPPI {
+	switch {
+	case name != "":
+	case t == linkPPI:
 		name = "PPI"
-	}
-	if name == "" {
-		name = otherLinks[t]
+	default:
+		name = datalinkName(t)
 	}
 	if name == "" {
 		return fmt.Sprintf("link type %d", uint32(t))
