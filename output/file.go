@@ -9,7 +9,7 @@ import (
 // File is an NMSG file: containers of up to 1 MiB, split where nmsgtool splits
 // them.
 type File struct {
-	w   writer
+	w   *writer
 	cfg Payloads
 	c   encode.Container
 }
@@ -17,8 +17,11 @@ type File struct {
 // NewFile returns a sink of NMSG. The name "-" is standard output; another file
 // is created when the first payload comes. A container is written when it is
 // full, at every Flush and at Close.
-func NewFile(name string, cfg Payloads) *File {
-	return &File{w: writer{name: name}, cfg: cfg}
+//
+// With a Rotation, which may be nil, the name is the beginning of the files'
+// names.
+func NewFile(name string, cfg Payloads, r *Rotation) *File {
+	return &File{w: newWriter(name, r, ".nmsg"), cfg: cfg}
 }
 
 // Write implements Sink.
@@ -32,7 +35,7 @@ func (f *File) Write(r *Record) error {
 		err = f.Flush()
 	}
 	f.cfg.append(&f.c, r, t, l)
-	if f.cfg.Single {
+	if f.cfg.Single || f.w.rotating != nil && f.w.rotating.Count > 0 && f.w.due(uint64(f.c.Len())) {
 		err = errors.Join(err, f.Flush())
 	}
 	return err
@@ -40,12 +43,21 @@ func (f *File) Write(r *Record) error {
 
 // Flush implements Sink. A container that can't be written is dropped.
 func (f *File) Flush() error {
-	if f.c.Len() == 0 {
-		return nil
+	if f.c.Len() > 0 {
+		err := f.w.write(f.c.Seal(nil, f.cfg.Zlib), uint64(f.c.Len()))
+		f.c.Reset()
+		if err != nil {
+			return err
+		}
 	}
-	defer f.c.Reset()
-	return f.w.write(f.c.Seal(nil, f.cfg.Zlib), uint64(f.c.Len()))
+	if f.w.due(0) {
+		return f.w.rotate()
+	}
+	return nil
 }
+
+// Rotate implements Rotator.
+func (f *File) Rotate() error { return errors.Join(f.Flush(), f.w.rotate()) }
 
 // Close implements Sink.
 func (f *File) Close() error {

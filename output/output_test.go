@@ -95,7 +95,7 @@ func TestFilesAreThoseOfNmsgtool(t *testing.T) {
 		{"nmsg/ipconn_zlib.nmsg", "nmsg/ipconn.nmsg", Payloads{Kind: IPConn}},
 	} {
 		out := filepath.Join(t.TempDir(), "out.nmsg")
-		f := NewFile(out, c.cfg)
+		f := NewFile(out, c.cfg, nil)
 		writeAll(t, f, records(t, c.from))
 		sameFile(t, out, "../testdata/"+c.want)
 		if st := f.Stats()[0]; st.Payloads == 0 || st.Containers == 0 || st.Dropped != 0 {
@@ -106,7 +106,7 @@ func TestFilesAreThoseOfNmsgtool(t *testing.T) {
 
 func TestJSONIsThatOfNmsgtool(t *testing.T) {
 	out := filepath.Join(t.TempDir(), "out.json")
-	writeAll(t, NewJSON(out, encode.Labels{}, false), records(t, "nmsg/ipconn.nmsg"))
+	writeAll(t, NewJSON(out, encode.Labels{}, false, nil), records(t, "nmsg/ipconn.nmsg"))
 	sameFile(t, out, "../testdata/nmsg/ipconn.json")
 }
 
@@ -115,7 +115,7 @@ func TestText(t *testing.T) {
 	v4 := tuple.Tuple{Src: netip.MustParseAddr("10.0.1.52"), Dst: netip.MustParseAddr("255.255.255.255"), SrcPort: 17500, DstPort: 17500, Proto: 17}
 	v6 := tuple.Tuple{Src: netip.MustParseAddr("2001:db8::1"), Dst: netip.MustParseAddr("::192.0.2.1"), SrcPort: 443, DstPort: 51512, Proto: 6}
 	out := filepath.Join(t.TempDir(), "out.txt")
-	writeAll(t, NewText(out, encode.Labels{}, false), []Record{
+	writeAll(t, NewText(out, encode.Labels{}, false, nil), []Record{
 		{Time: at, Tuple: v4, HasTuple: true, Type: encode.TypePacket},
 		{Time: at.Add(-33 * time.Millisecond), Labels: encode.Labels{Source: 0xab, Operator: 5, Group: 7}, Tuple: v6, HasTuple: true, Type: encode.TypeIPConn},
 		{Time: at, Type: encode.TypePacket, Packet: []byte{0x45}},
@@ -132,14 +132,14 @@ func TestText(t *testing.T) {
 
 func TestFileIsCreatedByTheFirstPayload(t *testing.T) {
 	out := filepath.Join(t.TempDir(), "out.nmsg")
-	writeAll(t, NewFile(out, Payloads{Kind: IPConn}), []Record{{Packet: []byte{0x45}}})
+	writeAll(t, NewFile(out, Payloads{Kind: IPConn}, nil), []Record{{Packet: []byte{0x45}}})
 	if _, err := os.Stat(out); !errors.Is(err, os.ErrNotExist) {
 		t.Error("created without payload", err)
 	}
 }
 
 func TestFullDiskIsAnErrorThatNamesTheFile(t *testing.T) {
-	f := NewFile("/dev/full", Payloads{Kind: IPConn, Single: true})
+	f := NewFile("/dev/full", Payloads{Kind: IPConn, Single: true}, nil)
 	err := f.Write(&records(t, "nmsg/ipconn.nmsg")[0])
 	if !errors.Is(err, unix.ENOSPC) || !strings.Contains(err.Error(), "/dev/full") {
 		t.Error(err)
@@ -409,8 +409,8 @@ func TestSinksDoNotAllocate(t *testing.T) {
 	}
 	all := records(t, "nmsg/ipconn.nmsg")
 	for name, s := range map[string]Sink{
-		"text": NewText("/dev/null", encode.Labels{}, false), "JSON": NewJSON("/dev/null", encode.Labels{}, false),
-		"file": NewFile("/dev/null", Payloads{Kind: IPConn}), "UDP": udp,
+		"text": NewText("/dev/null", encode.Labels{}, false, nil), "JSON": NewJSON("/dev/null", encode.Labels{}, false, nil),
+		"file": NewFile("/dev/null", Payloads{Kind: IPConn}, nil), "UDP": udp,
 	} {
 		for range 50_000 {
 			s.Write(&all[0]) // until buffers have their size
@@ -429,9 +429,9 @@ func BenchmarkSinks(b *testing.B) {
 		name string
 		make func() Sink
 	}{
-		{"text", func() Sink { return NewText("/dev/null", encode.Labels{}, false) }},
-		{"JSON", func() Sink { return NewJSON("/dev/null", encode.Labels{}, false) }},
-		{"file", func() Sink { return NewFile("/dev/null", Payloads{Kind: IPConn}) }},
+		{"text", func() Sink { return NewText("/dev/null", encode.Labels{}, false, nil) }},
+		{"JSON", func() Sink { return NewJSON("/dev/null", encode.Labels{}, false, nil) }},
+		{"file", func() Sink { return NewFile("/dev/null", Payloads{Kind: IPConn}, nil) }},
 		{"UDP", func() Sink {
 			u, _ := DialUDP([]Sockspec{c.spec}, UDPConfig{Payloads: Payloads{Kind: IPConn}})
 			return u
@@ -445,5 +445,85 @@ func BenchmarkSinks(b *testing.B) {
 			}
 			sink.Close()
 		})
+	}
+}
+
+// TestRotation: the files together are what went in, each has its name and its
+// command.
+func TestRotation(t *testing.T) {
+	dir := t.TempDir()
+	kicked := filepath.Join(dir, "kicked")
+	r := &Rotation{Command: "echo >>'" + kicked + "'", Count: 10}
+	f := NewFile(filepath.Join(dir, "base"), Payloads{Kind: IPConn}, r)
+	text := NewText(filepath.Join(dir, "text"), encode.Labels{}, false, r)
+	all := records(t, "nmsg/ipconn.nmsg")
+	const n = 95
+	for i := range n {
+		rec := all[0]
+		rec.Tuple.SrcPort = uint16(i)
+		for _, s := range []Sink{f, text} {
+			if err := s.Write(&rec); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if i == 42 {
+			if err := f.Rotate(); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if err := errors.Join(f.Close(), text.Close()); err != nil {
+		t.Fatal(err)
+	}
+	r.Wait(10 * time.Second)
+	names, _ := filepath.Glob(filepath.Join(dir, "base.*"))
+	seen := map[uint16]int{}
+	for _, name := range names {
+		if ok, _ := filepath.Match("base.????????.????.*.?????????.nmsg", filepath.Base(name)); !ok {
+			t.Errorf("name %s", name)
+		}
+		b, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var d encode.Decoder
+		for r := encode.NewReader(bytes.NewReader(b)); ; {
+			c, err := r.Next()
+			if err != nil {
+				break
+			}
+			d.Decode(c, netip.AddrPort{}, time.Time{}, func(p *encode.Payload, _ bool) error {
+				tp, _ := encode.ParseIPConn(p.Data)
+				seen[tp.SrcPort]++
+				return nil
+			})
+		}
+	}
+	for i := range uint16(n) {
+		if seen[i] != 1 {
+			t.Errorf("payload %d is there %d times", i, seen[i])
+		}
+	}
+	if len(names) != 11 { // of ten each, but that one was ended early
+		t.Errorf("%d files", len(names))
+	}
+	texts, _ := filepath.Glob(filepath.Join(dir, "text.*"))
+	lines, _ := os.ReadFile(kicked)
+	if got := bytes.Count(lines, []byte("\n")); got != len(names)+len(texts) || len(texts) != 10 {
+		t.Errorf("%d commands for %d and %d files: %s", got, len(names), len(texts), lines)
+	}
+	if left, _ := filepath.Glob(filepath.Join(dir, ".*.part")); len(left) != 0 {
+		t.Errorf("left %v", left)
+	}
+}
+
+func TestNextInterval(t *testing.T) {
+	for _, c := range []struct{ now, every, offset, want int64 }{
+		{100, 60, 0, 120}, {120, 60, 0, 180}, {119, 60, 0, 120}, {100, 60, 7, 127}, {126, 60, 7, 127}, {127, 60, 7, 187},
+	} {
+		got := NextInterval(time.Unix(c.now, 5), time.Duration(c.every)*time.Second, time.Duration(c.offset)*time.Second)
+		if got.Unix() != c.want || got.Nanosecond() != 0 {
+			t.Errorf("%v: %v", c, got)
+		}
 	}
 }

@@ -33,6 +33,12 @@ type Pusher interface {
 	Push() error
 }
 
+// Rotator is a sink of files that can be told to begin another one.
+type Rotator interface {
+	// Rotate ends the file that is open, if any.
+	Rotate() error
+}
+
 // Record is a packet on its way out.
 type Record struct {
 	Time     time.Time

@@ -12,7 +12,7 @@ import (
 
 // Lines writes each record that has a tuple as text.
 type Lines struct {
-	w         writer
+	w         *writer
 	append    func(*Lines, []byte, *Record) []byte
 	labels    encode.Labels
 	immediate bool
@@ -27,15 +27,16 @@ const linesBuffer = 64 << 10
 // NewText returns a sink of text, two lines a record, as pynmsgpacket prints
 // it. The name "-" is standard output; other files are created when the first
 // record comes. Labels replace a record's own where they are set. With
-// immediate, text does not wait once a source has no more at hand.
-func NewText(name string, labels encode.Labels, immediate bool) *Lines {
-	return &Lines{w: writer{name: name}, labels: labels, immediate: immediate, append: (*Lines).appendText}
+// immediate, text does not wait once a source has no more at hand. With a
+// Rotation, which may be nil, the name is the beginning of the files' names.
+func NewText(name string, labels encode.Labels, immediate bool, r *Rotation) *Lines {
+	return &Lines{w: newWriter(name, r, ""), labels: labels, immediate: immediate, append: (*Lines).appendText}
 }
 
 // NewJSON returns a sink of JSON, one object a line: what nmsgtool -J prints
 // for the base:ipconn of the record.
-func NewJSON(name string, labels encode.Labels, immediate bool) *Lines {
-	return &Lines{w: writer{name: name}, labels: labels, immediate: immediate, append: (*Lines).appendJSON}
+func NewJSON(name string, labels encode.Labels, immediate bool, r *Rotation) *Lines {
+	return &Lines{w: newWriter(name, r, ".json"), labels: labels, immediate: immediate, append: (*Lines).appendJSON}
 }
 
 // Write implements Sink.
@@ -45,7 +46,7 @@ func (l *Lines) Write(r *Record) error {
 	}
 	l.buf = l.append(l, l.buf, r)
 	l.n++
-	if len(l.buf) >= linesBuffer {
+	if len(l.buf) >= linesBuffer || l.w.rotating != nil && l.w.rotating.Count > 0 && l.w.due(l.n) {
 		return l.Flush()
 	}
 	return nil
@@ -63,8 +64,14 @@ func (l *Lines) Push() error {
 func (l *Lines) Flush() error {
 	err := l.w.write(l.buf, l.n)
 	l.buf, l.n = l.buf[:0], 0
+	if err == nil && l.w.due(0) {
+		err = l.w.rotate()
+	}
 	return err
 }
+
+// Rotate implements Rotator.
+func (l *Lines) Rotate() error { return errors.Join(l.Flush(), l.w.rotate()) }
 
 // Close implements Sink.
 func (l *Lines) Close() error {

@@ -6,18 +6,30 @@ import (
 	"io"
 	"os"
 	"sync/atomic"
+	"time"
 )
 
-// writer is a file that is created when the first bytes are for it, or standard
-// output.
+// writer is a file that is created when the first bytes are for it, a row of
+// such files, or standard output.
 type writer struct {
 	name     string
 	file     *os.File
+	rotating *rotating // nil where it is a single file
 	payloads atomic.Uint64
 	writes   atomic.Uint64
 	bytes    atomic.Uint64
 	dropped  atomic.Uint64
 	failed   atomic.Uint64
+}
+
+// newWriter returns a writer of a file, or, with a Rotation, of files whose names
+// begin with name and end with suffix. Standard output, "-", is never rotated.
+func newWriter(name string, r *Rotation, suffix string) *writer {
+	w := &writer{name: name}
+	if r != nil && name != "-" {
+		w.rotating = &rotating{Rotation: r, base: name, suffix: suffix}
+	}
+	return w
 }
 
 // write writes b, in which there are n payloads, in one system call where the
@@ -42,7 +54,27 @@ func (w *writer) write(b []byte, n uint64) error {
 	w.payloads.Add(n)
 	w.writes.Add(1)
 	w.bytes.Add(uint64(len(b)))
+	if w.rotating != nil {
+		w.rotating.payloads += n
+	}
 	return nil
+}
+
+// due says whether what waits to be written, so many payloads, is the last of
+// this file.
+func (w *writer) due(pending uint64) bool {
+	return w.rotating.due(pending) && (pending > 0 || w.file != nil)
+}
+
+// rotate ends the file; the next write begins another. Where nothing was
+// written, there is none.
+func (w *writer) rotate() error {
+	if w.rotating == nil || w.file == nil {
+		return nil
+	}
+	err := w.file.Close()
+	w.file = nil
+	return errors.Join(err, w.rotating.finish())
 }
 
 func (w *writer) open() error {
@@ -53,9 +85,17 @@ func (w *writer) open() error {
 		w.file = os.Stdout
 		return nil
 	}
-	var err error
-	w.file, err = os.Create(w.name)
-	return err
+	name := w.name
+	if w.rotating != nil {
+		w.rotating.begin(time.Now())
+		name = w.rotating.part
+	}
+	f, err := os.Create(name)
+	if err != nil {
+		return err
+	}
+	w.file = f
+	return nil
 }
 
 // undo cuts k bytes off the end of a regular file. That it can't be done with
@@ -79,8 +119,11 @@ func (w *writer) named(err error) error {
 }
 
 func (w *writer) close() error {
-	if w.file == nil || w.name == "-" {
+	switch {
+	case w.file == nil || w.name == "-":
 		return nil
+	case w.rotating != nil:
+		return w.rotate()
 	}
 	return w.file.Close()
 }

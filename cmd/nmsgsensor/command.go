@@ -1,9 +1,11 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
+	"math/rand/v2"
 	"os"
 	"runtime/debug"
 	"time"
@@ -35,6 +37,11 @@ type options struct {
 	zlib     bool
 	labels   encode.Labels
 	stampNow bool
+	kicker   *string       // nil where files are not rotated
+	interval time.Duration // of the rotation, or of the run
+	offset   time.Duration // of the interval, at random
+	random   bool
+	rotation *output.Rotation // nil where files are not rotated
 	log      *slog.Logger
 }
 
@@ -74,6 +81,7 @@ Without any, standard input is read if it is not a terminal.`,
 			if err := opt.check(); err != nil {
 				return usageError{err}
 			}
+			opt.schedule()
 			return sense(cmd.Context(), &opt, stderr)
 		},
 	}
@@ -91,7 +99,7 @@ func addFlags(cmd *cobra.Command, opt *options) {
 	f.VarP(inputFlag{&opt.inputs, captureInput}, "readpcap", "p", "read pcap or pcapng from `FILE`; repeatable")
 	f.VarP(inputFlag{&opt.inputs, listenInput}, "listen", "l", "read NMSG from UDP at `ADDR/PORT[..PORT]`; repeatable")
 	f.StringVarP(&opt.filter, "bpf", "b", "", "libpcap `FILTER` for interfaces and captures, applied as written")
-	f.Uint64VarP(&opt.count, "count", "c", 0, "stop after `N` packets or payloads read")
+	f.Uint64VarP(&opt.count, "count", "c", 0, "stop after `N` packets or payloads read; with -k: rotate files after N payloads")
 	f.VarP(socketsFlag{&opt.sockets}, "socket", "s", "send base:ipconn to `ADDR/PORT[..PORT][,RATE[,FREQ]]`; RATE in datagrams a second; repeatable")
 	f.Var(socketsFlag{&opt.packets}, "packet-socket", "send base:packet to `ADDR/PORT[..PORT][,RATE[,FREQ]]`; repeatable")
 	f.BoolVar(&opt.mirror, "mirror", false, "send everything to every collector; without it they share")
@@ -104,10 +112,23 @@ func addFlags(cmd *cobra.Command, opt *options) {
 	f.DurationVar(&opt.flush, "flush", 500*time.Millisecond, "`TIME` that a payload may wait in a buffer")
 	f.BoolVar(&opt.single, "unbuffered", false, "one payload a container, which does not wait")
 	f.BoolVarP(&opt.zlib, "zlib", "z", false, "compress containers")
+	f.VarP(kickerFlag{&opt.kicker}, "kicker", "k", "rotate output files: write FILE.TIME, and run `CMD` with the name of each that is done")
+	f.VarP(secondsFlag{&opt.interval}, "interval", "t", "rotate files every `SECONDS`, or stop after them if there is no -k")
+	f.BoolVarP(&opt.random, "randomize", "R", false, "let the intervals begin at a random second")
 	f.Var(labelFlag{&opt.labels.Source, 0}, "setsource", "source label of what is emitted, `0xN`")
 	f.Var(labelFlag{&opt.labels.Operator, 10}, "setoperator", "operator label of what is emitted, `N`")
 	f.Var(labelFlag{&opt.labels.Group, 10}, "setgroup", "group label of what is emitted, `N`")
 	f.Var(stampFlag{&opt.stampNow}, "stamp", "time of an ipconn: that of the `packet|now`")
+}
+
+// schedule turns what the flags say of rotation into a Rotation.
+func (o *options) schedule() {
+	if o.random && o.interval > 0 {
+		o.offset = time.Duration(rand.Int64N(int64(o.interval/time.Second))) * time.Second
+	}
+	if o.kicker != nil {
+		o.rotation = &output.Rotation{Command: *o.kicker, Every: o.interval, Offset: o.offset, Count: o.count, Log: o.log}
+	}
 }
 
 // check finds what no single flag can.
@@ -117,6 +138,9 @@ func (o *options) check() error {
 	}
 	if o.flush <= 0 {
 		return fmt.Errorf("--flush %v: must be positive; --unbuffered waits for nothing", o.flush)
+	}
+	if o.random && o.interval == 0 {
+		return errors.New("--randomize: there is no --interval to begin anew")
 	}
 	onStdout, files := "", map[string]string{}
 	for _, out := range []struct{ flag, name string }{{"-w", o.write}, {"-W", o.writeIP}, {"-o", o.text}, {"-J", o.json}} {

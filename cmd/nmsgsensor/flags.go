@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"time"
 
 	"nmsgsensor/output"
 )
@@ -118,5 +119,29 @@ func (f stampFlag) Set(s string) error {
 		return errors.New("must be packet or now")
 	}
 	*f.now = s == "now"
+	return nil
+}
+
+// kickerFlag is a command; an empty one only has files renamed.
+type kickerFlag struct{ command **string }
+
+func (f kickerFlag) String() string { return "" }
+func (f kickerFlag) Type() string   { return "command" }
+func (f kickerFlag) Set(s string) error {
+	*f.command = &s
+	return nil
+}
+
+// secondsFlag is a time in whole seconds, as nmsgtool has it.
+type secondsFlag struct{ value *time.Duration }
+
+func (f secondsFlag) String() string { return "" }
+func (f secondsFlag) Type() string   { return "seconds" }
+func (f secondsFlag) Set(s string) error {
+	n, err := strconv.ParseUint(s, 10, 31)
+	if err != nil || n == 0 {
+		return errors.New("must be a number of seconds")
+	}
+	*f.value = time.Duration(n) * time.Second
 	return nil
 }

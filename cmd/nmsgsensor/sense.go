@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/signal"
 	"sync"
+	"syscall"
 	"time"
 
 	"nmsgsensor/capture"
@@ -39,6 +41,14 @@ func sense(ctx context.Context, opt *options, stderr io.Writer) error {
 		return err
 	}
 	s := &stage{left: opt.count}
+	if opt.rotation != nil {
+		s.left = 0 // the count is that of each file
+		defer opt.rotation.Wait(kickerTime)
+	} else if opt.interval > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithDeadline(ctx, output.NextInterval(time.Now(), opt.interval, opt.offset))
+		defer cancel()
+	}
 	for _, sink := range sinks {
 		s.sinks = append(s.sinks, sink)
 	}
@@ -60,6 +70,9 @@ func sense(ctx context.Context, opt *options, stderr io.Writer) error {
 	}
 	return nil
 }
+
+// kickerTime is how long the end waits for kicker commands.
+const kickerTime = 10 * time.Second
 
 // openFeeds opens the inputs. A file that can't be opened is told of, and the
 // others go on; an interface that can't, or a bad filter, ends it all, as a
@@ -105,16 +118,16 @@ func openSinks(opt *options) (sinks []statSink, err error) {
 	}
 	immediate := isTerminal(os.Stdout)
 	if text != "" {
-		sinks = append(sinks, output.NewText(text, encode.Labels{}, text == "-" && immediate || opt.single))
+		sinks = append(sinks, output.NewText(text, encode.Labels{}, text == "-" && immediate || opt.single, opt.rotation))
 	}
 	if opt.json != "" {
-		sinks = append(sinks, output.NewJSON(opt.json, opt.labels, opt.json == "-" && immediate || opt.single))
+		sinks = append(sinks, output.NewJSON(opt.json, opt.labels, opt.json == "-" && immediate || opt.single, opt.rotation))
 	}
 	if opt.write != "" {
-		sinks = append(sinks, output.NewFile(opt.write, packet))
+		sinks = append(sinks, output.NewFile(opt.write, packet, opt.rotation))
 	}
 	if opt.writeIP != "" {
-		sinks = append(sinks, output.NewFile(opt.writeIP, ipconn))
+		sinks = append(sinks, output.NewFile(opt.writeIP, ipconn, opt.rotation))
 	}
 	for _, to := range []struct {
 		specs    []output.Sockspec
@@ -173,7 +186,10 @@ func runFeeds(ctx context.Context, opt *options, s *stage, feeds []*feed) (faile
 	})
 	stop := make(chan struct{}) // closed when the sources are done; nothing is sent
 	var ticking sync.WaitGroup
-	ticking.Go(func() { s.tick(opt.flush, waits, stop, cancel) })
+	ticking.Go(func() { s.tick(opt.flush, waits || opt.rotation != nil && opt.rotation.Every > 0, stop, cancel) })
+	if opt.rotation != nil {
+		ticking.Go(func() { s.rotateOnHangup(stop) })
+	}
 	running.Wait()
 	close(stop)
 	ticking.Wait()
@@ -204,6 +220,21 @@ func (s *stage) tick(every time.Duration, all bool, stop <-chan struct{}, cancel
 			if s.broken() {
 				cancel()
 			}
+		}
+	}
+}
+
+// rotateOnHangup begins other files at each SIGHUP.
+func (s *stage) rotateOnHangup(stop <-chan struct{}) {
+	hangups := make(chan os.Signal, 1) // one is kept: more that come meanwhile ask for the same
+	signal.Notify(hangups, syscall.SIGHUP)
+	defer signal.Stop(hangups)
+	for {
+		select {
+		case <-stop:
+			return
+		case <-hangups:
+			s.rotate()
 		}
 	}
 }

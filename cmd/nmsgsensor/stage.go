@@ -137,6 +137,19 @@ func (s *stage) flush(sinks []output.Sink) {
 	}
 }
 
+// rotate has all files end and others begin.
+func (s *stage) rotate() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, sink := range s.sinks {
+		if r, ok := sink.(output.Rotator); ok {
+			if err := r.Rotate(); err != nil && s.failed == nil {
+				s.failed = sinkError{err}
+			}
+		}
+	}
+}
+
 // close ends the sinks, all of them whatever happens.
 func (s *stage) close() error {
 	s.mu.Lock()

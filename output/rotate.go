@@ -1,0 +1,116 @@
+package output
+
+import (
+	"fmt"
+	"log/slog"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// Rotation says when a file output goes on in another file, and what happens to
+// the one before: as nmsgtool does it with -k, -t, -c and -R. A nil Rotation
+// never does.
+//
+// A file is written under a hidden name, BASE.TIME.part with a dot before it,
+// and gets its name, BASE.TIME and a suffix, when it is whole. TIME is that of
+// its first payload, in UTC: YYYYMMDD.HHMM.EPOCH.NSEC. Then the command runs,
+// beside us, through the shell, with the name behind it.
+type Rotation struct {
+	Command string        // "" only renames
+	Every   time.Duration // 0 for no time; whole seconds
+	Offset  time.Duration // of the times from multiples of Every since 1970
+	Count   uint64        // payloads in a file; 0 for no bound
+	Log     *slog.Logger  // where failures are told; nil for slog.Default()
+
+	commands sync.WaitGroup
+}
+
+// rotating is a file of a Rotation.
+type rotating struct {
+	*Rotation
+	base, suffix string
+	part, name   string    // of the file that is open
+	payloads     uint64    // in it
+	end          time.Time // when its time is over
+}
+
+// begin sets the names of a file that is opened now.
+func (r *rotating) begin(now time.Time) {
+	now = now.UTC()
+	when := fmt.Sprintf("%s.%d.%09d", now.Format("20060102.1504"), now.Unix(), now.Nanosecond())
+	dir, base := filepath.Split(r.base)
+	r.part = filepath.Join(dir, "."+base+"."+when+".part")
+	r.name = filepath.Join(dir, base+"."+when+r.suffix)
+	r.payloads, r.end = 0, time.Time{}
+	if r.Every > 0 {
+		r.end = NextInterval(now, r.Every, r.Offset)
+	}
+}
+
+// NextInterval returns the end of the interval that now is in: a multiple of
+// every since 1970, and an offset.
+func NextInterval(now time.Time, every, offset time.Duration) time.Time {
+	since := time.Duration(now.UnixNano()) - offset
+	return now.Add(every - since%every)
+}
+
+// due says whether the file is over, with so many payloads that are not in it
+// yet.
+func (r *rotating) due(pending uint64) bool {
+	if r == nil {
+		return false
+	}
+	return r.Count > 0 && r.payloads+pending >= r.Count || !r.end.IsZero() && !time.Now().Before(r.end)
+}
+
+// finish gives the file that was closed its name and starts the command.
+func (r *rotating) finish() error {
+	if err := os.Rename(r.part, r.name); err != nil {
+		return err
+	}
+	if r.Command == "" {
+		return nil
+	}
+	// The shell gets the name as an argument, so that no character of it means
+	// anything. A group of its own keeps a terminal's signals from the command.
+	cmd := exec.Command("/bin/sh", "-c", r.Command+` "$1"`, "sh", r.name)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.Stderr = os.Stderr
+	if err := cmd.Start(); err != nil {
+		r.tell(err)
+		return nil
+	}
+	name := r.name
+	r.commands.Go(func() {
+		if err := cmd.Wait(); err != nil {
+			r.tell(fmt.Errorf("%s: %w", name, err))
+		}
+	})
+	return nil
+}
+
+func (r *Rotation) tell(err error) {
+	log := r.Log
+	if log == nil {
+		log = slog.Default()
+	}
+	log.Warn("kicker command failed", "command", r.Command, "cause", err)
+}
+
+// Wait waits for the commands that still run, but no longer than limit; those
+// go on by themselves.
+func (r *Rotation) Wait(limit time.Duration) {
+	done := make(chan struct{}) // closed when all have ended; nothing is sent
+	go func() {
+		r.commands.Wait()
+		close(done)
+	}()
+	select {
+	case <-done:
+	case <-time.After(limit):
+	}
+}
