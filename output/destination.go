@@ -70,7 +70,8 @@ type destination struct {
 
 	socket  socket
 	address address
-	limit   *limiter // nil without a rate
+	hurry   <-chan struct{} // see UDPConfig
+	limit   *limiter        // nil without a rate
 	mu      sync.Mutex
 	stop    chan struct{}  // closed to end pace; nothing is ever sent
 	pacing  sync.WaitGroup // for pace
@@ -90,10 +91,11 @@ type unit struct {
 	failed   bool
 }
 
-func newDestination(spec Sockspec, port uint16, log *slog.Logger) *destination {
+func newDestination(spec Sockspec, port uint16, cfg *UDPConfig) *destination {
 	d := &destination{
 		name:   spec.Host + "/" + strconv.Itoa(int(port)),
-		log:    log,
+		log:    cfg.Log,
+		hurry:  cfg.Hurry,
 		seq:    encode.Sequence{ID: rand.Uint64()},
 		socket: socket{fd: -1},
 	}
@@ -120,9 +122,28 @@ func (d *destination) add(sealed []byte, payloads uint64, mtu int) {
 	d.units = append(d.units, unit{payloads: payloads, end: len(d.ends)})
 	switch {
 	case d.limit != nil && len(d.ends) > maxHeld:
-		d.dropLast()
+		for len(d.ends) > maxHeld && d.mayWait() {
+			time.Sleep(d.limit.every())
+			d.push()
+		}
+		if len(d.ends) > maxHeld {
+			d.dropLast()
+		}
 	case d.limit == nil && len(d.ends) >= maxQueue:
 		d.push()
+	}
+}
+
+// mayWait says whether the caller has time.
+func (d *destination) mayWait() bool {
+	if d.hurry == nil {
+		return false
+	}
+	select {
+	case <-d.hurry:
+		return false
+	default:
+		return true
 	}
 }
 
@@ -284,13 +305,13 @@ func (d *destination) settle(k int) {
 	}
 }
 
-// close sends what the rate still holds back, for a second at most, and closes
-// the socket.
+// close sends what the rate still holds back, for a second at most where there
+// is a hurry, and closes the socket.
 func (d *destination) close() error {
 	if d.limit != nil {
 		close(d.stop)
 		d.pacing.Wait()
-		for end := time.Now().Add(time.Second); len(d.units) > 0 && time.Now().Before(end); {
+		for end := time.Now().Add(time.Second); len(d.units) > 0 && (d.mayWait() || time.Now().Before(end)); {
 			time.Sleep(d.limit.every())
 			d.push()
 		}

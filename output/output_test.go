@@ -527,3 +527,24 @@ func TestNextInterval(t *testing.T) {
 		}
 	}
 }
+
+func TestRateHoldsBackWhoeverCanWait(t *testing.T) {
+	c := listen(t)
+	c.spec.Rate = 20_000
+	u, err := DialUDP([]Sockspec{c.spec}, UDPConfig{Payloads: Payloads{Kind: IPConn, Single: true}, Hurry: make(chan struct{})})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := records(t, "nmsg/ipconn.nmsg")[0]
+	const n = 5000
+	for range n {
+		u.Write(&r)
+	}
+	u.Close()
+	if st := u.Stats()[0]; st.Payloads != n || st.Dropped != 0 {
+		t.Errorf("%+v", st)
+	}
+	if got := len(c.drain(t)); got != n {
+		t.Errorf("%d came", got)
+	}
+}

@@ -21,6 +21,11 @@ type UDPConfig struct {
 	MTU    int          // largest datagram; 0 for DefaultMTU
 	Mirror bool         // every destination gets everything; else they share
 	Log    *slog.Logger // where changes of state are told; nil for slog.Default()
+
+	// Hurry is closed when there is no more time to wait. Until then Write waits
+	// where a rate lets nothing more through, as whoever reads files can; a nil
+	// Hurry never lets it wait, and what is too much is dropped.
+	Hurry <-chan struct{}
 }
 
 // UDP sends containers to collectors. What may never leave (it would end
@@ -50,7 +55,7 @@ func DialUDP(specs []Sockspec, cfg UDPConfig) (*UDP, error) {
 	u := &UDP{cfg: cfg}
 	for _, spec := range specs {
 		for port := int(spec.First); port <= int(spec.Last); port++ {
-			u.dests = append(u.dests, newDestination(spec, uint16(port), cfg.Log))
+			u.dests = append(u.dests, newDestination(spec, uint16(port), &cfg))
 		}
 	}
 	return u, nil

@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -36,7 +37,11 @@ func sense(ctx context.Context, opt *options, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
-	sinks, err := openSinks(opt)
+	var hurry <-chan struct{}
+	if !slices.ContainsFunc(feeds, func(f *feed) bool { return f.waits }) {
+		hurry = ctx.Done() // files wait for a rate
+	}
+	sinks, err := openSinks(opt, hurry)
 	if err != nil {
 		return err
 	}
@@ -109,7 +114,7 @@ func openInput(ctx context.Context, opt *options, in input) (capture.Source, err
 	return capture.Open(ctx, in.name, capture.AnyFormat, cfg)
 }
 
-func openSinks(opt *options) (sinks []statSink, err error) {
+func openSinks(opt *options, hurry <-chan struct{}) (sinks []statSink, err error) {
 	ipconn := output.Payloads{Kind: output.IPConn, Labels: opt.labels, Now: opt.stampNow, Zlib: opt.zlib, Single: opt.single}
 	packet := output.Payloads{Kind: output.Packet, Labels: opt.labels, Zlib: opt.zlib, Single: opt.single}
 	text := opt.text
@@ -136,7 +141,7 @@ func openSinks(opt *options) (sinks []statSink, err error) {
 		if len(to.specs) == 0 {
 			continue
 		}
-		udp, err := output.DialUDP(to.specs, output.UDPConfig{Payloads: to.payloads, MTU: opt.mtu, Mirror: opt.mirror, Log: opt.log})
+		udp, err := output.DialUDP(to.specs, output.UDPConfig{Payloads: to.payloads, MTU: opt.mtu, Mirror: opt.mirror, Log: opt.log, Hurry: hurry})
 		if err != nil {
 			return nil, err
 		}
