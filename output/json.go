@@ -2,8 +2,9 @@ package output
 
 import "strconv"
 
-// appendJSON appends the line of nmsg/output_json.c: source in hexadecimal,
-// operator and group as text, absent where they are not set.
+// appendJSON appends the line that nmsgtool prints: source in hexadecimal,
+// operator and group as numbers (a name would be an alias, of which we have
+// none), absent where they are not set.
 func (l *Lines) appendJSON(b []byte, r *Record) []byte {
 	b = append(b, `{"time":"`...)
 	b = l.clock.append(b, r.Time)
@@ -14,12 +15,12 @@ func (l *Lines) appendJSON(b []byte, r *Record) []byte {
 		b = append(appendHex8(b, labels.Source), '"')
 	}
 	if labels.Operator != 0 {
-		b = append(b, `,"operator":"`...)
-		b = append(strconv.AppendUint(b, uint64(labels.Operator), 10), '"')
+		b = append(b, `,"operator":`...)
+		b = strconv.AppendUint(b, uint64(labels.Operator), 10)
 	}
 	if labels.Group != 0 {
-		b = append(b, `,"group":"`...)
-		b = append(strconv.AppendUint(b, uint64(labels.Group), 10), '"')
+		b = append(b, `,"group":`...)
+		b = strconv.AppendUint(b, uint64(labels.Group), 10)
 	}
 	b = append(b, `,"message":{"proto":`...)
 	b = strconv.AppendUint(b, uint64(r.Tuple.Proto), 10)

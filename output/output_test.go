@@ -110,6 +110,18 @@ func TestJSONIsThatOfNmsgtool(t *testing.T) {
 	sameFile(t, out, "../testdata/nmsg/ipconn.json")
 }
 
+// TestJSONWithLabels has the line that nmsgtool 1.3.3 printed for this message.
+func TestJSONWithLabels(t *testing.T) {
+	out := filepath.Join(t.TempDir(), "out.json")
+	writeAll(t, NewJSON(out, encode.Labels{Source: 0xab, Operator: 5, Group: 7}, false, nil), records(t, "nmsg/ipconn.nmsg")[:1])
+	got, _ := os.ReadFile(out)
+	want := `{"time":"2015-02-22 20:54:07.143420934","vname":"base","mname":"ipconn","source":"000000ab","operator":5,"group":7,` +
+		`"message":{"proto":6,"srcip":"192.0.2.1","srcport":51512,"dstip":"198.51.100.2","dstport":443}}` + "\n"
+	if string(got) != want {
+		t.Errorf("got %swant %s", got, want)
+	}
+}
+
 func TestText(t *testing.T) {
 	at := time.Date(2015, 2, 22, 6, 58, 30, 32007000, time.UTC)
 	v4 := tuple.Tuple{Src: netip.MustParseAddr("10.0.1.52"), Dst: netip.MustParseAddr("255.255.255.255"), SrcPort: 17500, DstPort: 17500, Proto: 17}
@@ -311,6 +323,38 @@ func TestRefusedDatagramsAreCountedAndTheNextIsTried(t *testing.T) {
 	}
 	if st := u.Stats()[0]; st.Payloads+st.Dropped != 101 {
 		t.Errorf("%+v", st)
+	}
+}
+
+// TestDeadAndFullCollectorsCostTheOthersNothing: of three that get the same, one
+// is not there, one reads nothing, and the third gets everything.
+func TestDeadAndFullCollectorsCostTheOthersNothing(t *testing.T) {
+	dead, full, good := listen(t), listen(t), listen(t)
+	dead.conn.Close()
+	full.conn.(*net.UDPConn).SetReadBuffer(1)
+	u, err := DialUDP([]Sockspec{dead.spec, full.spec, good.spec}, UDPConfig{Mirror: true,
+		Payloads: Payloads{Kind: IPConn}, Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := records(t, "nmsg/ipconn.nmsg")[0]
+	const n = 20_000
+	for range n {
+		u.Write(&r)
+	}
+	u.Close()
+	var d encode.Decoder
+	got := 0
+	for _, b := range good.drain(t) {
+		d.Decode(b, netip.AddrPort{}, time.Time{}, func(*encode.Payload, bool) error { got++; return nil })
+	}
+	if got != n || d.Lost() != 0 {
+		t.Errorf("%d of %d, lost %d", got, n, d.Lost())
+	}
+	for _, st := range u.Stats() {
+		if st.Payloads+st.Dropped != n {
+			t.Errorf("%+v", st)
+		}
 	}
 }
 
