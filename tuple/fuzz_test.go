@@ -11,7 +11,9 @@ import (
 )
 
 // oracle is the tuple by gopacket's decoders. It is not sure where they stop
-// before a whole TCP or UDP header, or enter a tunnel.
+// before a whole TCP or UDP header, enter a tunnel, or follow an IPv6 extension
+// header out of IPv4, where the only one is AH (RFC 8200 section 4, RFC 4302
+// section 2).
 func oracle(ip []byte) (want tuple.Tuple, sure bool) {
 	first := layers.LayerTypeIPv4
 	if ip[0]>>4 == 6 {
@@ -33,7 +35,11 @@ func oracle(ip []byte) (want tuple.Tuple, sure bool) {
 			}
 			want.Src, _ = netip.AddrFromSlice(l.SrcIP)
 			want.Dst, _ = netip.AddrFromSlice(l.DstIP)
-		case *layers.IPv6HopByHop, *layers.IPv6Routing, *layers.IPv6Destination, *layers.IPSecAH:
+		case *layers.IPSecAH:
+		case *layers.IPv6HopByHop, *layers.IPv6Routing, *layers.IPv6Destination:
+			if first == layers.LayerTypeIPv4 {
+				return want, false
+			}
 		case *layers.TCP:
 			want.SrcPort, want.DstPort, want.Proto = uint16(l.SrcPort), uint16(l.DstPort), 6
 			return want, len(l.Contents) > 0 // else decoding failed
@@ -69,6 +75,7 @@ func FuzzParse(f *testing.F) {
 	f.Add(join(v4(5, 40, 0, 17), ports, rest))
 	f.Add(join(v4(6, 44, 0, 6), rest[:4], ports, rest))
 	f.Add(join(v4(5, 52, 0, 51), []byte{6, 1, 0, 0, 0, 0, 0, 1, 0, 0, 0, 1}, ports, rest))
+	f.Add(join(v4(5, 0, 0, 0), []byte{17, 0, 0, 0, 0, 0, 0, 0}, ports, rest)) // IPv6 options in IPv4
 	f.Add(join(v6(20, 17), ports, rest))
 	f.Add(join(v6(28, 0), []byte{6, 0, 0, 0, 0, 0, 0, 0}, ports, rest))
 	f.Add(join(v6(28, 44), []byte{6, 0, 0, 1, 0, 0, 0, 7}, ports, rest))
