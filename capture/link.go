@@ -57,20 +57,23 @@ var linkLayers = map[LinkType]struct {
 	linkSLL2:       {"LINUX_SLL2", decodeSLL2},
 }
 
-// String returns the name without LINKTYPE_, and the number.
-func (t LinkType) String() string {
-	name := linkLayers[t].name
-	switch {
+// name returns the name without LINKTYPE_, "" where there is none.
+func (t LinkType) name() string {
+	switch name := linkLayers[t].name; {
 	case name != "":
+		return name
 	case t == linkPPI:
-		name = "PPI"
-	default:
-		name = datalinkName(t)
+		return "PPI"
 	}
-	if name == "" {
-		return fmt.Sprintf("link type %d", uint32(t))
+	return datalinkName(t)
+}
+
+// String returns the name, where there is one, and the number.
+func (t LinkType) String() string {
+	if name := t.name(); name != "" {
+		return fmt.Sprintf("link type %s (%d)", name, uint32(t))
 	}
-	return fmt.Sprintf("link type %s (%d)", name, uint32(t))
+	return fmt.Sprintf("link type %d", uint32(t))
 }
 
 // decoder finds the IP packet in a frame. The packet is the rest of the frame,

@@ -96,6 +96,7 @@ func (l *Listener) Run(ctx context.Context, fn func([]Packet) error) error {
 		n, k, _, from, err := l.conn.ReadMsgUDPAddrPort(buf, oob)
 		switch {
 		case errors.Is(err, os.ErrDeadlineExceeded):
+			l.received(0, nil, now)
 			l.tell(now)
 			continue
 		case errors.Is(err, syscall.ECONNREFUSED):
@@ -103,7 +104,7 @@ func (l *Listener) Run(ctx context.Context, fn func([]Packet) error) error {
 		case err != nil:
 			return fmt.Errorf("read %s: %w", l.stats.Name, innermost(err))
 		}
-		l.received(n, oob[:k])
+		l.received(n, oob[:k], now)
 		bad, err := l.decode(buf[:n], from, now, fn)
 		if bad != nil {
 			l.bad(bad, from, now)
@@ -115,8 +116,9 @@ func (l *Listener) Run(ctx context.Context, fn func([]Packet) error) error {
 	return nil
 }
 
-// received counts a datagram and what the kernel dropped before it.
-func (l *Listener) received(n int, oob []byte) {
+// received counts the bytes of a datagram, if one came, and what the kernel
+// dropped before it.
+func (l *Listener) received(n int, oob []byte, now time.Time) {
 	lost := uint64(0)
 	messages, _ := unix.ParseSocketControlMessage(oob)
 	for _, m := range messages {
@@ -125,6 +127,7 @@ func (l *Listener) received(n int, oob []byte) {
 		}
 	}
 	l.mu.Lock()
+	l.stats.Seen = now
 	l.stats.Bytes += uint64(n)
 	l.stats.KernelDropped += lost
 	l.mu.Unlock()

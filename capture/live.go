@@ -7,8 +7,8 @@ import (
 	"log/slog"
 	"net"
 	"os"
-	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/google/gopacket/pcap"
@@ -19,7 +19,7 @@ type LiveConfig struct {
 	Interface   string
 	Snaplen     int  // bytes of each frame; 0 chooses
 	Promiscuous bool // also what is addressed to others
-	Buffer      int  // bytes of the kernel's ring; 0 for 16 MiB
+	Buffer      int  // bytes of the kernel's ring; 0 for DefaultBuffer
 
 	// HeadersOnly says that no output wants whole packets. Then a short snaplen
 	// is chosen, so that the ring holds more of them.
@@ -27,172 +27,249 @@ type LiveConfig struct {
 	Config
 }
 
+// DefaultBuffer is the size of the kernel's ring in bytes.
+const DefaultBuffer = 16 << 20
+
 const (
-	defaultBuffer = 16 << 20
-	readTimeout   = 100 * time.Millisecond
+	readTimeout = 100 * time.Millisecond
 
 	// headerSnaplen is enough for the headers that are read, far beyond what is
 	// seen: 14 bytes of Ethernet, tags and labels, 40 of IPv6 and ten extension
 	// headers, ports.
 	headerSnaplen = 512
 
-	// sampleEvery is how often the kernel is asked what it dropped.
+	// sampleEvery is how often the kernel is asked what it dropped, and
+	// checkEvery how often whether the interface is up.
 	sampleEvery = 100 * time.Millisecond
+	checkEvery  = time.Second
+
+	// An interface that is gone is looked for again after these waits.
+	firstWait   = 100 * time.Millisecond
+	longestWait = 2 * time.Second
 )
 
-func (c *LiveConfig) snaplen() int {
-	switch {
-	case c.Snaplen > 0:
-		return c.Snaplen
-	case c.HeadersOnly:
-		return headerSnaplen
-	}
-	return maxCapture
-}
-
-// Live is a network interface being captured with libpcap.
+// Live is a network interface being captured with libpcap. When it goes away it
+// is opened again once it is back; what passes in between is not seen.
 type Live struct {
-	name   string
-	handle *pcap.Handle
-	layer  layer
-	log    *slog.Logger
-	drops  drops
-	mu     sync.Mutex
-	stats  Stats
+	cfg     LiveConfig
+	log     *slog.Logger
+	handle  *pcap.Handle // nil while there is no interface
+	index   int          // of the interface in the kernel; 0 for "any"
+	layer   layer
+	exclude atomic.Pointer[string] // a filter that is not set yet
+	hidden  string                 // the filter of what is excluded
+
+	bytes   uint64    // this and the following belong to the reading goroutine
+	drops   drops     // of this handle
+	sampled time.Time // the last time
+	checked time.Time
+	mu      sync.Mutex
+	stats   Stats
 }
 
-// OpenLive opens an interface. Packets are captured from then on.
+// OpenLive opens an interface. Packets are captured from then on; from one that
+// is down, once it is up.
 func OpenLive(cfg LiveConfig) (*Live, error) {
-	l := &Live{name: cfg.Interface, log: cfg.logger(), stats: Stats{Name: cfg.Interface}}
-	var err error
-	if l.handle, err = activate(cfg, cfg.Promiscuous); err != nil && cfg.Promiscuous && !errors.Is(err, os.ErrPermission) {
-		// The device "any" knows no promiscuous mode, which some versions of
-		// libpcap warn of and gopacket makes an error.
-		if l.handle, err = activate(cfg, false); err == nil {
-			l.log.Warn("captured without promiscuous mode, which the interface refused", "interface", cfg.Interface)
+	l := &Live{cfg: cfg, log: cfg.logger(), stats: Stats{Name: cfg.Interface, Seen: time.Now()}}
+	err := l.open()
+	if errors.Is(err, errNotUp) {
+		// The filter's own mistakes are told now all the same.
+		if _, err := compileFilter(cfg.Filter, linkEthernet); err != nil {
+			return nil, err
 		}
+		l.away(err)
+		return l, nil
 	}
 	if err != nil {
-		return nil, fmt.Errorf("open %s: %w", cfg.Interface, err)
-	}
-	if l.layer, err = newLayer(liveLink(l.handle), ""); err != nil {
-		l.handle.Close()
-		return nil, fmt.Errorf("open %s: %w", cfg.Interface, err)
-	}
-	if cfg.Filter != "" {
-		if err := l.handle.SetBPFFilter(cfg.Filter); err != nil {
-			l.handle.Close()
-			return nil, fmt.Errorf("%w %q: %w", ErrFilter, cfg.Filter, err)
-		}
+		return nil, err
 	}
 	return l, nil
 }
 
-func activate(cfg LiveConfig, promiscuous bool) (*pcap.Handle, error) {
-	inactive, err := pcap.NewInactiveHandle(cfg.Interface)
+// open gets a handle, with the filters set.
+func (l *Live) open() error {
+	handle, err := activate(&l.cfg, l.log)
 	if err != nil {
-		return nil, err
+		return fmt.Errorf("open %s: %w", l.cfg.Interface, err)
 	}
-	defer inactive.CleanUp()
-	buffer := cfg.Buffer
-	if buffer == 0 {
-		buffer = defaultBuffer
+	if l.layer, err = newLayer(liveLink(handle), ""); err != nil {
+		handle.Close()
+		return fmt.Errorf("open %s: %w", l.cfg.Interface, err)
 	}
-	// None of these fails before activation.
-	err = errors.Join(inactive.SetSnapLen(cfg.snaplen()), inactive.SetPromisc(promiscuous),
-		inactive.SetTimeout(readTimeout), inactive.SetBufferSize(buffer))
-	if err != nil {
-		return nil, err
+	if l.cfg.Filter != "" {
+		if err := handle.SetBPFFilter(l.cfg.Filter); err != nil {
+			handle.Close()
+			return fmt.Errorf("%w %q: %w", ErrFilter, l.cfg.Filter, err)
+		}
 	}
-	handle, err := inactive.Activate()
-	if err != nil {
-		return nil, activateError(err)
+	l.handle, l.index, l.drops = handle, 0, drops{}
+	if i, err := net.InterfaceByName(l.cfg.Interface); err == nil {
+		l.index = i.Index
 	}
-	return handle, nil
+	l.hide()
+	return nil
 }
 
-// activateError puts libpcap's error in words that help.
-func activateError(err error) error {
-	text := strings.ToLower(err.Error())
-	switch {
-	case strings.Contains(text, "no such device"):
-		return fmt.Errorf("no such interface; there are: %s", interfaceNames())
-	case strings.Contains(text, "permission"):
-		exe, _ := os.Executable()
-		return fmt.Errorf("%w; run as root or: setcap cap_net_raw+ep %s", os.ErrPermission, exe)
-	}
-	return err
-}
+// Exclude has the kernel pass over what a libpcap filter matches, from shortly
+// after this call on: in place of what was excluded before. It may be called
+// from any goroutine.
+func (l *Live) Exclude(filter string) { l.exclude.Store(&filter) }
 
-// interfaceNames returns the interfaces of the host, and libpcap's own "any".
-func interfaceNames() string {
-	names := []string{"any"}
-	list, _ := net.Interfaces()
-	for _, i := range list {
-		names = append(names, i.Name)
+// hide sets the filter of what is excluded before the user's. The kernel's
+// filter only saves work: one that can't be set is told of, and no more.
+func (l *Live) hide() {
+	if l.hidden == "" {
+		return
 	}
-	return strings.Join(names, ", ")
-}
-
-// liveLink returns the link type of a handle. gopacket keeps its lower 8 bits:
-// LINUX_SLL2 (276) comes as 20, a number that is never given to a new type.
-func liveLink(h *pcap.Handle) LinkType {
-	const sll2Cut = linkSLL2 & 0xff
-	if t := LinkType(h.LinkType()); t != sll2Cut {
-		return t
+	filter := "not (" + l.hidden + ")"
+	if l.cfg.Filter != "" {
+		filter += " and (" + l.cfg.Filter + ")"
 	}
-	return linkSLL2
+	if err := l.handle.SetBPFFilter(filter); err != nil {
+		l.log.Warn("own traffic is captured, and passed over later", "interface", l.cfg.Interface, "cause", err)
+	}
 }
 
 // Run implements Source. It hands on packets one by one, as each read may take
 // back the bytes of the last one.
 func (l *Live) Run(ctx context.Context, fn func([]Packet) error) error {
 	// Only this goroutine touches the handle: its methods crash after Close.
-	defer l.handle.Close()
-	defer l.sample()
+	defer l.close()
 	batch := make([]Packet, 1)
-	var sampled time.Time
-	var bytes uint64
 	for ctx.Err() == nil {
+		if l.handle == nil {
+			if err := l.reopen(ctx); err != nil {
+				return err
+			}
+			continue
+		}
+		if f := l.exclude.Load(); f != nil && l.exclude.CompareAndSwap(f, nil) {
+			l.hidden = *f
+			l.hide()
+		}
 		frame, ci, err := l.handle.ZeroCopyReadPacketData()
-		if err == nil {
-			bytes += uint64(len(frame))
+		switch {
+		case err == nil:
+			l.bytes += uint64(len(frame))
 			batch[0] = Packet{Time: ci.Timestamp}
 			l.layer.take(&batch[0], frame, uint32(ci.Length))
 			if err := fn(batch); err != nil {
 				return err
 			}
-		} else if err != pcap.NextErrorTimeoutExpired {
-			return fmt.Errorf("read %s: %w", l.name, l.readError(err))
-		}
-		if err != nil || ci.Timestamp.Sub(sampled) >= sampleEvery {
-			sampled = ci.Timestamp
-			l.sample()
-			l.mu.Lock()
-			l.stats.Bytes = bytes
-			l.mu.Unlock()
+			if passed := ci.Timestamp.Sub(l.sampled); passed >= sampleEvery || passed < 0 {
+				l.sample(ci.Timestamp)
+			}
+		case err == pcap.NextErrorTimeoutExpired:
+			l.sample(time.Now())
+		default:
+			l.close()
+			l.away(l.readError(err))
 		}
 	}
 	return nil
 }
 
 func (l *Live) readError(err error) error {
-	if err == pcap.NextErrorReadError {
+	if err == pcap.NextErrorReadError && l.handle != nil {
 		return l.handle.Error()
 	}
 	return err
 }
 
-// sample asks the kernel what it dropped.
-func (l *Live) sample() {
-	s, err := l.handle.Stats()
-	if err != nil {
-		return // the interface is gone; what was counted stays
+// reopen waits for the interface. What no waiting helps against is an error.
+func (l *Live) reopen(ctx context.Context) error {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for wait := firstWait; ; wait = min(2*wait, longestWait) {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-timer.C:
+		}
+		err := l.open()
+		switch {
+		case err == nil:
+			l.back()
+			return nil
+		case errors.Is(err, os.ErrPermission), errors.Is(err, ErrFilter):
+			return err
+		}
+		l.mu.Lock()
+		l.stats.Seen = time.Now()
+		l.mu.Unlock()
+		timer.Reset(wait)
 	}
+}
+
+// away tells that nothing is captured now; back, that it goes on.
+func (l *Live) away(cause error) {
+	if l.setDown(true) {
+		l.log.Warn("interface is away; waiting for it", "interface", l.cfg.Interface, "cause", cause)
+	}
+}
+
+func (l *Live) back() {
+	if l.setDown(false) {
+		l.log.Info("interface is back", "interface", l.cfg.Interface)
+	}
+}
+
+// setDown says whether that is news.
+func (l *Live) setDown(down bool) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.stats.KernelDropped += l.drops.kernel.add(s.PacketsDropped)
-	l.stats.InterfaceDropped += l.drops.iface.add(s.PacketsIfDropped)
+	news := l.stats.Down != down
+	l.stats.Down = down
+	if news && !down {
+		l.stats.Returns++
+	}
+	return news
+}
+
+// sample asks the kernel what it dropped, and now and then what became of the
+// interface.
+func (l *Live) sample(now time.Time) {
+	l.sampled = now
+	s, err := l.handle.Stats()
+	l.mu.Lock()
+	if err == nil { // else the interface is gone; what was counted stays
+		l.stats.KernelDropped += l.drops.kernel.add(s.PacketsDropped)
+		l.stats.InterfaceDropped += l.drops.iface.add(s.PacketsIfDropped)
+	}
+	l.stats.Bytes, l.stats.Seen = l.bytes, time.Now()
+	l.mu.Unlock()
+	if passed := now.Sub(l.checked); l.index != 0 && (passed >= checkEvery || passed < 0) {
+		l.checked = now
+		l.check()
+	}
+}
+
+// check finds out what libpcap does not tell of: an interface that is down, and
+// one of another index that has taken the name.
+func (l *Live) check() {
+	i, err := net.InterfaceByName(l.cfg.Interface)
+	switch {
+	case err == nil && i.Index != l.index:
+		l.close()
+		l.away(errors.New("another interface has its name now"))
+	case err == nil && i.Flags&net.FlagUp == 0:
+		l.away(errNotUp)
+	case err == nil:
+		l.back()
+	}
+	// One without the name was renamed, and is captured on, or is gone, which
+	// the next read tells.
+}
+
+// close takes a last sample of the handle, if there is one.
+func (l *Live) close() {
+	if l.handle == nil {
+		return
+	}
+	l.index = 0 // not to be checked any more
+	l.sample(time.Now())
+	l.handle.Close()
+	l.handle = nil
 }
 
 // drops are the kernel's counters as they last were.

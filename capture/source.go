@@ -52,7 +52,7 @@ func (c *Config) logger() *slog.Logger {
 }
 
 // Stats are counters that only the source knows; packets and what became of
-// them are counted where they are handed to. All only grow.
+// them are counted where they are handed to. The counters only grow.
 type Stats struct {
 	Name    string // the interface, file or socket, as it was asked for
 	Bytes   uint64 // read, before decompression; of captured frames for interfaces
@@ -60,8 +60,11 @@ type Stats struct {
 	Damaged uint64 // places where the input was broken and bytes were passed over
 
 	// Interfaces and UDP sockets.
-	KernelDropped    uint64 // by the kernel, for want of room in its buffer
-	InterfaceDropped uint64 // by the interface or its driver
+	Seen             time.Time // when its goroutine last came round, which it does each second; zero for others
+	Down             bool      // the interface is away, and nothing comes from it
+	Returns          uint64    // times it has been away and came back
+	KernelDropped    uint64    // by the kernel, for want of room in its buffer
+	InterfaceDropped uint64    // by the interface or its driver
 
 	// NMSG.
 	Containers     uint64 // read whole, fragmented ones included
