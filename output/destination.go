@@ -70,14 +70,16 @@ type destination struct {
 
 	socket  socket
 	address address
-	hurry   <-chan struct{} // see UDPConfig
-	limit   *limiter        // nil without a rate
+	opened  func(local, remote netip.AddrPort) // see UDPConfig
+	hurry   <-chan struct{}                    // see UDPConfig
+	limit   *limiter                           // nil without a rate
 	mu      sync.Mutex
 	stop    chan struct{}  // closed to end pace; nothing is ever sent
 	pacing  sync.WaitGroup // for pace
 
-	down    time.Time // of the last failure; zero while it is up
-	lost    uint64    // datagrams, since it went down
+	down    time.Time   // of the last failure; zero while it is up
+	isDown  atomic.Bool // the same, for stats
+	lost    uint64      // datagrams, since it went down
 	counter struct {
 		payloads, containers, bytes, dropped atomic.Uint64
 		failures                             [numFailures]atomic.Uint64
@@ -95,11 +97,13 @@ func newDestination(spec Sockspec, port uint16, cfg *UDPConfig) *destination {
 	d := &destination{
 		name:   spec.Host + "/" + strconv.Itoa(int(port)),
 		log:    cfg.Log,
+		opened: cfg.Opened,
 		hurry:  cfg.Hurry,
 		seq:    encode.Sequence{ID: rand.Uint64()},
 		socket: socket{fd: -1},
 	}
 	d.address.start(spec.Host, port)
+	d.connect() // if it can't now, then at the first datagram
 	if spec.Rate > 0 {
 		d.limit, d.stop = newLimiter(spec.Rate, spec.Freq), make(chan struct{})
 		d.pacing.Go(func() { d.pace(d.stop) })
@@ -217,7 +221,13 @@ func (d *destination) connect() error {
 	if err != nil || d.socket.fd >= 0 && d.socket.addr == addr {
 		return err
 	}
-	return d.socket.open(addr)
+	if err := d.socket.open(addr); err != nil {
+		return err
+	}
+	if d.opened != nil {
+		d.opened(d.socket.local(), addr)
+	}
+	return nil
 }
 
 // transmit sends the first n datagrams.
@@ -229,6 +239,7 @@ func (d *destination) transmit(n int) {
 		if sent > 0 && !d.down.IsZero() && now.Sub(d.down) > calm {
 			d.log.Info("destination takes datagrams again", "destination", d.name, "lost", d.lost)
 			d.down, d.lost = time.Time{}, 0
+			d.isDown.Store(false)
 		}
 		if err == nil {
 			continue
@@ -269,6 +280,7 @@ func (d *destination) fail(f failure, err error, now time.Time) {
 		d.log.Warn("destination does not take datagrams", "destination", d.name, "cause", err)
 	}
 	d.down = now
+	d.isDown.Store(true)
 	d.lost++
 	if f != full {
 		d.address.again()
@@ -325,7 +337,7 @@ func (d *destination) close() error {
 
 func (d *destination) stats() Stats {
 	c := &d.counter
-	s := Stats{Name: d.name, Payloads: c.payloads.Load(), Containers: c.containers.Load(), Bytes: c.bytes.Load(), Dropped: c.dropped.Load()}
+	s := Stats{Name: d.name, Down: d.isDown.Load(), Payloads: c.payloads.Load(), Containers: c.containers.Load(), Bytes: c.bytes.Load(), Dropped: c.dropped.Load()}
 	for f := range numFailures {
 		if n := c.failures[f].Load(); n > 0 {
 			if s.Errors == nil {

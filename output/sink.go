@@ -106,7 +106,8 @@ func (p *Payloads) full(c *encode.Container, r *Record, t time.Time, l encode.La
 	return c.FullForIPConn(t, l, r.Tuple, encode.MaxContainer)
 }
 
-// Stats are a sink's counters. All only grow. They may be read at any time.
+// Stats are a sink's counters, which only grow, and its state. They may be read
+// at any time.
 type Stats struct {
 	Name       string            // the file or the destination, as it was asked for
 	Payloads   uint64            // that left
@@ -114,4 +115,5 @@ type Stats struct {
 	Bytes      uint64            // that left
 	Dropped    uint64            // payloads that were taken and could not leave
 	Errors     map[string]uint64 // datagrams or writes that failed, by reason
+	Down       bool              // the destination did not take the last datagrams
 }

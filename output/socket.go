@@ -55,6 +55,18 @@ func (s *socket) open(addr netip.AddrPort) error {
 	return nil
 }
 
+// local returns the address that datagrams come from.
+func (s *socket) local() netip.AddrPort {
+	sa, _ := unix.Getsockname(s.fd) // can't fail on a socket that is open
+	switch sa := sa.(type) {
+	case *unix.SockaddrInet4:
+		return netip.AddrPortFrom(netip.AddrFrom4(sa.Addr), uint16(sa.Port))
+	case *unix.SockaddrInet6:
+		return netip.AddrPortFrom(netip.AddrFrom16(sa.Addr), uint16(sa.Port))
+	}
+	return netip.AddrPort{}
+}
+
 func v4(a netip.Addr) [4]byte {
 	if a = a.Unmap(); a.Is4() {
 		return a.As4()

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/netip"
 
 	"nmsgsensor/encode"
 )
@@ -26,6 +27,10 @@ type UDPConfig struct {
 	// where a rate lets nothing more through, as whoever reads files can; a nil
 	// Hurry never lets it wait, and what is too much is dropped.
 	Hurry <-chan struct{}
+
+	// Opened is called with the addresses of each socket before the first
+	// datagram leaves it, from whatever goroutine sends; nil for nobody.
+	Opened func(local, remote netip.AddrPort)
 }
 
 // UDP sends containers to collectors. What may never leave (it would end
