@@ -1,13 +1,16 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"math/rand/v2"
 	"os"
+	"path/filepath"
 	"runtime/debug"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -42,7 +45,16 @@ type options struct {
 	offset   time.Duration // of the interval, at random
 	random   bool
 	rotation *output.Rotation // nil where files are not rotated
-	log      *slog.Logger
+
+	bufferKiB  int // of each interface's ring
+	captureOwn bool
+	user       *account // nil to stay who we are
+	keepRaw    bool
+	stats      time.Duration // 0 for never
+	lossShare  float64       // in percent, above which loss is warned of
+	metrics    string
+	logFormat  string // text or json
+	log        *slog.Logger
 }
 
 const examples = `  nmsgsensor capture.pcap                      print the tuples of a capture
@@ -52,7 +64,9 @@ const examples = `  nmsgsensor capture.pcap                      print the tuple
 
 // newCommand returns the command; stderr gets its log and its counters.
 func newCommand(stderr io.Writer) *cobra.Command {
-	opt := options{log: slog.New(slog.NewTextHandler(stderr, nil))}
+	opt := options{logFormat: "text"}
+	var config string
+	var checkOnly bool
 	cmd := &cobra.Command{
 		Use:   "nmsgsensor [flags] [input ...]",
 		Short: "Extract the 5-tuples of TCP and UDP packets, print them, send them to NMSG collectors",
@@ -67,7 +81,15 @@ Without any, standard input is read if it is not a terminal.`,
 		SilenceErrors:     true,
 		SilenceUsage:      true,
 		CompletionOptions: cobra.CompletionOptions{DisableDefaultCmd: true},
+		Args:              cobra.ArbitraryArgs,
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if config == "" {
+				config = os.Getenv("NMSGSENSOR_CONFIG")
+			}
+			args, err := configure(cmd.Flags(), config, args)
+			if err != nil {
+				return usageError{err}
+			}
 			for _, name := range args {
 				opt.inputs = append(opt.inputs, input{kind: anyInput, name: name})
 			}
@@ -81,13 +103,21 @@ Without any, standard input is read if it is not a terminal.`,
 			if err := opt.check(); err != nil {
 				return usageError{err}
 			}
+			opt.log = newLog(stderr, opt.logFormat)
 			opt.schedule()
+			if checkOnly {
+				return opt.try(cmd.Context(), cmd.OutOrStdout())
+			}
 			return sense(cmd.Context(), &opt, stderr)
 		},
 	}
 	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	cmd.SetVersionTemplate("{{.Version}}\n")
 	addFlags(cmd, &opt)
+	f := cmd.Flags()
+	f.StringVar(&config, "config", "", "read flags from this TOML `FILE`: their long names are the keys")
+	f.BoolVar(&checkOnly, "check", false, "check flags, configuration, filter and names, and exit")
+	cmd.AddCommand(newInterfacesCommand())
 	return cmd
 }
 
@@ -119,6 +149,14 @@ func addFlags(cmd *cobra.Command, opt *options) {
 	f.Var(labelFlag{&opt.labels.Operator, 10}, "setoperator", "operator label of what is emitted, `N`")
 	f.Var(labelFlag{&opt.labels.Group, 10}, "setgroup", "group label of what is emitted, `N`")
 	f.Var(stampFlag{&opt.stampNow}, "stamp", "time of an ipconn: that of the `packet|now`")
+	f.IntVarP(&opt.bufferKiB, "buffer-size", "B", capture.DefaultBuffer>>10, "ring of each interface, in `KIB`")
+	f.BoolVar(&opt.captureOwn, "capture-own", false, "also capture what is sent to the collectors")
+	f.VarP(userFlag{&opt.user}, "user", "U", "become `USER` once all is open, with no privileges left")
+	f.BoolVar(&opt.keepRaw, "keep-net-raw", false, "with -U: keep CAP_NET_RAW, to open an interface again")
+	f.DurationVar(&opt.stats, "stats", 0, "tell the counters every `TIME`")
+	f.Float64Var(&opt.lossShare, "warn-loss", 1, "warn of loss above `PERCENT` in an interval (that of --stats, or 10s)")
+	f.StringVar(&opt.metrics, "metrics", "", "serve /metrics (Prometheus), /healthz and a page on `ADDR:PORT`")
+	f.Var(logFlag{&opt.logFormat}, "log-format", "write the log as `text|json`")
 }
 
 // schedule turns what the flags say of rotation into a Rotation.
@@ -142,6 +180,20 @@ func (o *options) check() error {
 	if o.random && o.interval == 0 {
 		return errors.New("--randomize: there is no --interval to begin anew")
 	}
+	if o.bufferKiB < minBufferKiB || o.bufferKiB > maxBufferKiB {
+		return fmt.Errorf("--buffer-size %d: from %d to %d KiB are possible", o.bufferKiB, minBufferKiB, maxBufferKiB)
+	}
+	if o.stats < 0 || o.lossShare < 0 || o.lossShare > 100 {
+		return errors.New("--stats and --warn-loss: must not be negative, nor above 100 percent")
+	}
+	if o.keepRaw && o.user == nil {
+		return errors.New("--keep-net-raw: goes with --user; without it nothing is given up")
+	}
+	return o.checkOutputs()
+}
+
+// checkOutputs finds outputs in each other's way, or in that of an input.
+func (o *options) checkOutputs() error {
 	onStdout, files := "", map[string]string{}
 	for _, out := range []struct{ flag, name string }{{"-w", o.write}, {"-W", o.writeIP}, {"-o", o.text}, {"-J", o.json}} {
 		if out.name == "" {
@@ -167,6 +219,53 @@ func (o *options) check() error {
 
 // wantsPackets says whether an output needs the bytes of packets.
 func (o *options) wantsPackets() bool { return o.write != "" || len(o.packets) > 0 }
+
+// The bounds of a ring: libpcap's header has an int of bytes.
+const (
+	minBufferKiB = 64
+	maxBufferKiB = 1<<21 - 1
+)
+
+// ring is the size of an interface's ring in bytes.
+func (o *options) ring() int { return o.bufferKiB << 10 }
+
+// textName is the file that the text goes to, "" where none is wanted.
+func (o *options) textName() string {
+	if o.text == "" && !o.quiet && o.write != "-" && o.writeIP != "-" && o.json != "-" {
+		return "-"
+	}
+	return o.text
+}
+
+// files are the output files that are no standard output.
+func (o *options) files() (names []string) {
+	for _, name := range []string{o.write, o.writeIP, o.text, o.json} {
+		if name != "" && name != "-" {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+// try opens the inputs to find out whether the options hold, reads nothing, and
+// says so. Sockets are not opened: they may be in use by the sensor that runs.
+func (o *options) try(ctx context.Context, w io.Writer) error {
+	o.inputs = slices.DeleteFunc(o.inputs, func(in input) bool { return in.kind == listenInput || in.name == "-" })
+	s := &sensor{opt: o}
+	for _, name := range o.files() {
+		if _, err := os.Stat(filepath.Dir(name)); err != nil {
+			return err
+		}
+	}
+	if err := s.openFeeds(ctx); err != nil {
+		return err
+	}
+	if s.failed {
+		return errReported
+	}
+	_, err := fmt.Fprintln(w, "ok")
+	return err
+}
 
 // versionText is the module's version and the commit, as the Go tool recorded them.
 func versionText() string {

@@ -41,6 +41,7 @@ type inputFlag struct {
 
 func (f inputFlag) String() string { return "" }
 func (f inputFlag) Type() string   { return "input" }
+func (f inputFlag) isList()        {}
 func (f inputFlag) Set(s string) error {
 	in := input{kind: f.kind, name: s}
 	if f.kind == listenInput {
@@ -84,6 +85,7 @@ type socketsFlag struct{ list *[]output.Sockspec }
 
 func (f socketsFlag) String() string { return "" }
 func (f socketsFlag) Type() string   { return "socket" }
+func (f socketsFlag) isList()        {}
 func (f socketsFlag) Set(s string) error {
 	spec, err := output.ParseSockspec(s)
 	if err == nil {
@@ -143,5 +145,28 @@ func (f secondsFlag) Set(s string) error {
 		return errors.New("must be a number of seconds")
 	}
 	*f.value = time.Duration(n) * time.Second
+	return nil
+}
+
+// userFlag is the user to become.
+type userFlag struct{ user **account }
+
+func (f userFlag) String() string { return "" }
+func (f userFlag) Type() string   { return "user" }
+func (f userFlag) Set(s string) (err error) {
+	*f.user, err = lookupAccount(s)
+	return err
+}
+
+// logFlag is the form of the log.
+type logFlag struct{ format *string }
+
+func (f logFlag) String() string { return *f.format }
+func (f logFlag) Type() string   { return "format" }
+func (f logFlag) Set(s string) error {
+	if s != "text" && s != "json" {
+		return errors.New("must be text or json")
+	}
+	*f.format = s
 	return nil
 }

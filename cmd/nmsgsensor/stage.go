@@ -28,18 +28,9 @@ type sinkError struct{ error }
 
 func (e sinkError) Unwrap() error { return e.error }
 
-// tally counts what came from one source. At any moment
-// read = delivered + the sum of skipped + the sum of noTuple.
-type tally struct {
-	read      uint64
-	delivered uint64 // gave a tuple
-	skipped   [capture.NumReasons]uint64
-	noTuple   [tuple.NumReasons]uint64
-	cut       uint64 // of those read: shorter than they were on the wire
-}
-
-// intake returns what a source calls with its batches.
-func (s *stage) intake(t *tally) func([]capture.Packet) error {
+// intake returns what a source calls with its batches. What is its own traffic
+// is passed over; nil for a source that has none.
+func (s *stage) intake(t *tally, own *ownTraffic) func([]capture.Packet) error {
 	var now tally // of this goroutine; copied to t after each batch
 	var r output.Record
 	return func(batch []capture.Packet) error {
@@ -50,7 +41,7 @@ func (s *stage) intake(t *tally) func([]capture.Packet) error {
 			if err != nil {
 				break
 			}
-			err = s.packet(&now, &batch[i], &r)
+			err = s.packet(&now, &batch[i], &r, own)
 		}
 		s.counters.Lock()
 		*t = now
@@ -66,7 +57,7 @@ func (s *stage) intake(t *tally) func([]capture.Packet) error {
 }
 
 // packet takes one packet all the way.
-func (s *stage) packet(t *tally, p *capture.Packet, r *output.Record) error {
+func (s *stage) packet(t *tally, p *capture.Packet, r *output.Record, own *ownTraffic) error {
 	t.read++
 	if p.Cut {
 		t.cut++
@@ -93,6 +84,10 @@ func (s *stage) packet(t *tally, p *capture.Packet, r *output.Record) error {
 		}
 	}
 	if r.HasTuple {
+		if own.has(&r.Tuple) {
+			t.own++
+			return nil
+		}
 		t.delivered++
 	}
 	for _, sink := range s.sinks {
@@ -166,4 +161,10 @@ func (s *stage) snapshot(t *tally) tally {
 	s.counters.Lock()
 	defer s.counters.Unlock()
 	return *t
+}
+
+func (s *stage) broken() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.failed != nil
 }

@@ -28,7 +28,7 @@ func (f failing) Close() error               { return nil }
 func TestStageCountsEveryPacketOnce(t *testing.T) {
 	s := &stage{}
 	var got tally
-	err := s.intake(&got)([]capture.Packet{
+	err := s.intake(&got, nil)([]capture.Packet{
 		{IP: udp4}, {IP: udp4, Cut: true}, {IP: udp4[:22]}, {Skip: capture.Filtered}, {Skip: capture.BadCRC}, {IsTuple: true},
 	})
 	want := tally{read: 6, delivered: 3, cut: 1}
@@ -41,10 +41,10 @@ func TestStageCountsEveryPacketOnce(t *testing.T) {
 func TestStageStopsAtTheCountAcrossSources(t *testing.T) {
 	s := &stage{left: 3}
 	var a, b tally
-	if err := s.intake(&a)([]capture.Packet{{IP: udp4}, {Skip: capture.NotIP}, {Skip: capture.OtherPayload}}); err != nil {
+	if err := s.intake(&a, nil)([]capture.Packet{{IP: udp4}, {Skip: capture.NotIP}, {Skip: capture.OtherPayload}}); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.intake(&b)([]capture.Packet{{IP: udp4}, {IP: udp4}}); !errors.Is(err, errDone) {
+	if err := s.intake(&b, nil)([]capture.Packet{{IP: udp4}, {IP: udp4}}); !errors.Is(err, errDone) {
 		t.Fatal(err)
 	}
 	if a.read != 3 || b.read != 1 {
@@ -56,7 +56,7 @@ func TestStageEndsWithTheErrorOfASink(t *testing.T) {
 	full := errors.New("disk full")
 	s := &stage{sinks: []output.Sink{failing{full}}}
 	var got tally
-	err := s.intake(&got)([]capture.Packet{{IP: udp4}, {IP: udp4}})
+	err := s.intake(&got, nil)([]capture.Packet{{IP: udp4}, {IP: udp4}})
 	var sink sinkError
 	if !errors.As(err, &sink) || !errors.Is(err, full) || s.failed == nil || got.read != 1 {
 		t.Errorf("%v, %+v", err, got)
@@ -69,7 +69,7 @@ func TestStageDoesNotAllocate(t *testing.T) {
 		output.NewFile("/dev/null", output.Payloads{Kind: output.Packet}, nil),
 	}}
 	var got tally
-	intake := s.intake(&got)
+	intake := s.intake(&got, nil)
 	batch := []capture.Packet{{IP: udp4, Time: time.Unix(1, 2)}, {IP: udp4[:22]}, {Skip: capture.NotIP}}
 	for range 50_000 {
 		intake(batch) // until buffers have their size
@@ -82,7 +82,7 @@ func TestStageDoesNotAllocate(t *testing.T) {
 func BenchmarkStage(b *testing.B) {
 	s := &stage{sinks: []output.Sink{output.NewFile("/dev/null", output.Payloads{Kind: output.Packet}, nil)}}
 	var got tally
-	intake := s.intake(&got)
+	intake := s.intake(&got, nil)
 	batch := make([]capture.Packet, 256)
 	for i := range batch {
 		batch[i].IP = udp4

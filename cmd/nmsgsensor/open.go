@@ -1,0 +1,144 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"os"
+	"runtime/debug"
+
+	"nmsgsensor/capture"
+	"nmsgsensor/encode"
+	"nmsgsensor/output"
+)
+
+// open opens inputs, outputs and the metrics' socket, and then gives up
+// privileges.
+func (s *sensor) open(ctx context.Context) error {
+	if !s.opt.captureOwn {
+		s.own = new(ownTraffic)
+	}
+	if err := s.openFeeds(ctx); err != nil {
+		return err
+	}
+	if err := s.openDrains(ctx); err != nil {
+		return err
+	}
+	if s.opt.metrics != "" {
+		var err error
+		if s.server, err = listenHTTP(s.opt.metrics, s); err != nil {
+			return err
+		}
+	}
+	s.boundMemory()
+	if s.opt.user == nil {
+		return nil
+	}
+	if err := s.opt.user.become(s.opt.keepRaw); err != nil {
+		return err
+	}
+	return s.mayWrite()
+}
+
+// openFeeds opens the inputs. A file that can't be opened is told of, and the
+// others go on; an interface that can't, or a bad filter, ends it all, as a
+// sensor must not start half.
+func (s *sensor) openFeeds(ctx context.Context) error {
+	for _, in := range s.opt.inputs {
+		src, err := s.openInput(ctx, in)
+		switch {
+		case err != nil && (len(s.opt.inputs) == 1 || !in.kind.isFile() || errors.Is(err, capture.ErrFilter)):
+			return err
+		case err != nil:
+			s.opt.log.Error("input failed", "input", in.name, "cause", err)
+			s.failed = true
+		default:
+			s.feeds = append(s.feeds, &feed{kind: in.kind, source: src, waits: !in.kind.isFile() || !capture.IsRegular(in.name)})
+		}
+	}
+	return nil
+}
+
+func (s *sensor) openInput(ctx context.Context, in input) (capture.Source, error) {
+	cfg := capture.Config{Filter: s.opt.filter, Log: s.opt.log}
+	switch in.kind {
+	case liveInput:
+		live, err := capture.OpenLive(capture.LiveConfig{Interface: in.name, Snaplen: in.snaplen, Buffer: s.opt.ring(),
+			Promiscuous: in.promiscuous, HeadersOnly: !s.opt.wantsPackets(), Config: cfg})
+		if err != nil {
+			return nil, err
+		}
+		if s.own != nil {
+			s.own.keepOut(live.Exclude)
+		}
+		return live, nil
+	case listenInput:
+		return capture.Listen(in.name, in.port, cfg)
+	case nmsgInput:
+		return capture.Open(ctx, in.name, capture.NMSGFormat, cfg)
+	case captureInput:
+		return capture.Open(ctx, in.name, capture.CaptureFormat, cfg)
+	}
+	return capture.Open(ctx, in.name, capture.AnyFormat, cfg)
+}
+
+// openDrains makes the outputs. Files are created when their first payload comes.
+func (s *sensor) openDrains(ctx context.Context) error {
+	opt := s.opt
+	ipconn := output.Payloads{Kind: output.IPConn, Labels: opt.labels, Now: opt.stampNow, Zlib: opt.zlib, Single: opt.single}
+	packet := output.Payloads{Kind: output.Packet, Labels: opt.labels, Zlib: opt.zlib, Single: opt.single}
+	immediate := isTerminal(os.Stdout)
+	if name := opt.textName(); name != "" {
+		s.drain("text", output.NewText(name, encode.Labels{}, name == "-" && immediate || opt.single, opt.rotation))
+	}
+	if opt.json != "" {
+		s.drain("json", output.NewJSON(opt.json, opt.labels, opt.json == "-" && immediate || opt.single, opt.rotation))
+	}
+	if opt.write != "" {
+		s.drain("packet", output.NewFile(opt.write, packet, opt.rotation))
+	}
+	if opt.writeIP != "" {
+		s.drain("ipconn", output.NewFile(opt.writeIP, ipconn, opt.rotation))
+	}
+	cfg := output.UDPConfig{MTU: opt.mtu, Mirror: opt.mirror, Log: opt.log}
+	if !s.waits() {
+		cfg.Hurry = ctx.Done() // files wait for a rate
+	}
+	if s.own != nil {
+		cfg.Opened = s.own.opened
+	}
+	for _, to := range []struct {
+		specs    []output.Sockspec
+		message  string
+		payloads output.Payloads
+	}{{opt.sockets, "ipconn", ipconn}, {opt.packets, "packet", packet}} {
+		if len(to.specs) == 0 {
+			continue
+		}
+		cfg.Payloads = to.payloads
+		udp, err := output.DialUDP(to.specs, cfg)
+		if err != nil {
+			return err
+		}
+		s.drain(to.message, udp)
+	}
+	return nil
+}
+
+func (s *sensor) drain(message string, sink statSink) {
+	s.drains = append(s.drains, &drain{sink, message})
+	s.stage.sinks = append(s.stage.sinks, sink)
+}
+
+// boundMemory has the Go runtime collect garbage before it has more than what
+// is worked with: nothing of it grows with the traffic. The kernel's rings come
+// on top of it. GOMEMLIMIT (package runtime) is heeded where it is set.
+func (s *sensor) boundMemory() {
+	const (
+		program = 24 << 20 // runtime, metrics, fragments held
+		perFeed = 4 << 20  // a container, what it inflates to, windows
+		perSink = 4 << 20  // containers being filled, sealed and sent
+	)
+	if os.Getenv("GOMEMLIMIT") == "" {
+		debug.SetMemoryLimit(int64(program + len(s.feeds)*perFeed + len(s.drains)*perSink))
+	}
+}

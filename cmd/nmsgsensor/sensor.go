@@ -1,0 +1,215 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"io"
+	"os"
+	"os/signal"
+	"slices"
+	"sync"
+	"syscall"
+	"time"
+
+	"nmsgsensor/capture"
+	"nmsgsensor/output"
+)
+
+// sensor is everything at work: sources, the stage and sinks, and what watches
+// them.
+type sensor struct {
+	opt    *options
+	stderr io.Writer
+	stage  stage
+	feeds  []*feed
+	drains []*drain
+	own    *ownTraffic // nil where it is captured like any other
+	failed bool        // an input that could not be opened or read, which has been told
+
+	monitor monitor
+	server  *server // nil without --metrics
+}
+
+// feed is a source at work.
+type feed struct {
+	kind   inputKind
+	source capture.Source
+	waits  bool // for packets: it is no regular file
+	tally  tally
+}
+
+// drain is a sink that counts.
+type drain struct {
+	statSink
+	message string // what it is made of, for the counters
+}
+
+type statSink interface {
+	output.Sink
+	Stats() []output.Stats
+}
+
+// kickerTime is how long the end waits for kicker commands.
+const kickerTime = 10 * time.Second
+
+// sense reads all inputs until they end, the context is done, the count is
+// reached or a sink can't go on. Counters go to stderr.
+func sense(ctx context.Context, opt *options, stderr io.Writer) error {
+	s := &sensor{opt: opt, stderr: stderr}
+	if err := s.open(ctx); err != nil {
+		return err
+	}
+	s.monitor.keep(s.report())
+	if s.server != nil {
+		defer s.server.serve()()
+	}
+	if opt.rotation != nil {
+		defer opt.rotation.Wait(kickerTime)
+	} else {
+		s.stage.left = opt.count // else the count is that of each file
+		if opt.interval > 0 {
+			var cancel context.CancelFunc
+			ctx, cancel = context.WithDeadline(ctx, output.NextInterval(time.Now(), opt.interval, opt.offset))
+			defer cancel()
+		}
+	}
+	s.run(ctx)
+	err := s.stage.failed // of the flush too
+	if closing := s.stage.close(); err == nil {
+		err = closing
+	}
+	last := s.report()
+	s.tell(last)
+	if err == nil && (s.failed || slices.ContainsFunc(last.inputs, func(in inputReport) bool { return in.Damaged > 0 })) {
+		err = errReported
+	}
+	return err
+}
+
+// report gathers all counters.
+func (s *sensor) report() *report {
+	r := &report{when: time.Now()}
+	inputs, outputs := labels{}, labels{}
+	for _, f := range s.feeds {
+		st := f.source.Stats()
+		r.inputs = append(r.inputs, inputReport{inputs.of(st.Name), f.kind, s.stage.snapshot(&f.tally), st})
+	}
+	for _, d := range s.drains {
+		_, isUDP := d.statSink.(*output.UDP)
+		for _, st := range d.Stats() {
+			r.outputs = append(r.outputs, outputReport{outputs.of(st.Name), d.message, isUDP, st})
+		}
+	}
+	return r
+}
+
+// waits says whether an input waits for packets.
+func (s *sensor) waits() bool {
+	return slices.ContainsFunc(s.feeds, func(f *feed) bool { return f.waits })
+}
+
+// tell prints a report.
+func (s *sensor) tell(r *report) {
+	if s.opt.logFormat == "json" {
+		s.opt.log.Info("counters", r.attributes()...)
+		return
+	}
+	s.stderr.Write(r.line())
+}
+
+// run runs regular files one after the other, so that the same command gives the
+// same output, and everything else at the same time.
+func (s *sensor) run(ctx context.Context) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	var running sync.WaitGroup
+	var mu sync.Mutex // over failed
+	run := func(f *feed) {
+		err := f.source.Run(ctx, s.stage.intake(&f.tally, s.own))
+		var sink sinkError
+		switch {
+		case err == nil || ctx.Err() != nil && errors.Is(err, context.Canceled):
+		case errors.Is(err, errDone), errors.As(err, &sink):
+			cancel()
+		default:
+			s.opt.log.Error("input failed", "input", f.source.Stats().Name, "cause", err)
+			mu.Lock()
+			s.failed = true
+			mu.Unlock()
+		}
+	}
+	var files []*feed
+	for _, f := range s.feeds {
+		if f.waits {
+			running.Go(func() { run(f) })
+		} else {
+			files = append(files, f)
+		}
+	}
+	running.Go(func() {
+		for _, f := range files {
+			if ctx.Err() == nil {
+				run(f)
+			}
+		}
+	})
+	stop := make(chan struct{}) // closed when the sources are done; nothing is sent
+	var beside sync.WaitGroup
+	beside.Go(func() { s.tick(stop, cancel) })
+	beside.Go(func() { s.heed(stop, cancel) })
+	beside.Go(func() { s.watch(stop) })
+	running.Wait()
+	close(stop)
+	beside.Wait()
+}
+
+// tick flushes the sinks each time the longest wait is over: all of them where
+// an input waits for packets or files end at a time, the collectors alone where
+// all inputs are files, so that the same files give the same bytes.
+func (s *sensor) tick(stop <-chan struct{}, cancel func()) {
+	sinks := s.stage.sinks
+	if !s.waits() && (s.opt.rotation == nil || s.opt.rotation.Every == 0) {
+		sinks = nil
+		for _, d := range s.drains {
+			if _, ok := d.statSink.(*output.UDP); ok {
+				sinks = append(sinks, d.statSink)
+			}
+		}
+	}
+	ticker := time.NewTicker(s.opt.flush)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-stop:
+			return
+		case <-ticker.C:
+			s.stage.flush(sinks)
+			if s.stage.broken() {
+				cancel()
+			}
+		}
+	}
+}
+
+// heed does what signals ask for: SIGHUP begins other files, or ends the run
+// where files are not rotated; SIGUSR1 tells the counters.
+func (s *sensor) heed(stop <-chan struct{}, cancel func()) {
+	signals := make(chan os.Signal, 2) // more that come meanwhile ask for the same
+	signal.Notify(signals, syscall.SIGHUP, syscall.SIGUSR1)
+	defer signal.Stop(signals)
+	for {
+		select {
+		case <-stop:
+			return
+		case sig := <-signals:
+			switch {
+			case sig == syscall.SIGUSR1:
+				s.tell(s.report())
+			case s.opt.rotation != nil:
+				s.stage.rotate()
+			default:
+				cancel()
+			}
+		}
+	}
+}
