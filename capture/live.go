@@ -24,6 +24,10 @@ type LiveConfig struct {
 	// HeadersOnly says that no output wants whole packets. Then a short snaplen
 	// is chosen, so that the ring holds more of them.
 	HeadersOnly bool
+
+	// Exclude is a libpcap filter for what is not captured, "" for nothing; see
+	// [Live.Exclude].
+	Exclude string
 	Config
 }
 
@@ -56,7 +60,7 @@ type Live struct {
 	handle  *pcap.Handle // nil while there is no interface
 	index   int          // of the interface in the kernel; 0 for "any"
 	layer   layer
-	exclude atomic.Pointer[string] // a filter that is not set yet
+	exclude atomic.Pointer[string] // a filter that is to take the place of hidden
 	hidden  string                 // the filter of what is excluded
 
 	bytes   uint64    // this and the following belong to the reading goroutine
@@ -70,7 +74,7 @@ type Live struct {
 // OpenLive opens an interface. Packets are captured from then on; from one that
 // is down, once it is up.
 func OpenLive(cfg LiveConfig) (*Live, error) {
-	l := &Live{cfg: cfg, log: cfg.logger(), stats: Stats{Name: cfg.Interface, Seen: time.Now()}}
+	l := &Live{cfg: cfg, log: cfg.logger(), hidden: cfg.Exclude, stats: Stats{Name: cfg.Interface, Seen: time.Now()}}
 	err := l.open()
 	if errors.Is(err, errNotUp) {
 		// The filter's own mistakes are told now all the same.
@@ -96,38 +100,47 @@ func (l *Live) open() error {
 		handle.Close()
 		return fmt.Errorf("open %s: %w", l.cfg.Interface, err)
 	}
-	if l.cfg.Filter != "" {
-		if err := handle.SetBPFFilter(l.cfg.Filter); err != nil {
-			handle.Close()
-			return fmt.Errorf("%w %q: %w", ErrFilter, l.cfg.Filter, err)
-		}
+	if err := l.setFilter(handle); err != nil {
+		handle.Close()
+		return err
 	}
 	l.handle, l.index, l.drops = handle, 0, drops{}
 	if i, err := net.InterfaceByName(l.cfg.Interface); err == nil {
 		l.index = i.Index
 	}
-	l.hide()
 	return nil
 }
 
-// Exclude has the kernel pass over what a libpcap filter matches, from shortly
-// after this call on: in place of what was excluded before. It may be called
-// from any goroutine.
+// Exclude has the kernel pass over what a libpcap filter matches, in place of
+// what was excluded before, from shortly after this call on: some microseconds
+// in which libpcap changes the filter, and nothing at all is captured. It may be
+// called from any goroutine.
 func (l *Live) Exclude(filter string) { l.exclude.Store(&filter) }
 
-// hide sets the filter of what is excluded before the user's. The kernel's
-// filter only saves work: one that can't be set is told of, and no more.
-func (l *Live) hide() {
-	if l.hidden == "" {
-		return
+// setFilter sets the filter of what is excluded before the user's. The former
+// only saves work: where the two can't be set, the user's alone is.
+func (l *Live) setFilter(handle *pcap.Handle) error {
+	filter := l.cfg.Filter
+	if l.hidden != "" {
+		filter = "not (" + l.hidden + ")"
+		if l.cfg.Filter != "" {
+			filter += " and (" + l.cfg.Filter + ")"
+		}
 	}
-	filter := "not (" + l.hidden + ")"
-	if l.cfg.Filter != "" {
-		filter += " and (" + l.cfg.Filter + ")"
+	if filter == "" {
+		return nil
 	}
-	if err := l.handle.SetBPFFilter(filter); err != nil {
-		l.log.Warn("own traffic is captured, and passed over later", "interface", l.cfg.Interface, "cause", err)
+	err := handle.SetBPFFilter(filter)
+	if err != nil && l.hidden != "" {
+		cause := err
+		if err = handle.SetBPFFilter(l.cfg.Filter); err == nil {
+			l.log.Warn("own traffic is captured, and passed over later", "interface", l.cfg.Interface, "cause", cause)
+		}
 	}
+	if err != nil {
+		return fmt.Errorf("%w %q: %w", ErrFilter, l.cfg.Filter, err)
+	}
+	return nil
 }
 
 // Run implements Source. It hands on packets one by one, as each read may take
@@ -145,7 +158,9 @@ func (l *Live) Run(ctx context.Context, fn func([]Packet) error) error {
 		}
 		if f := l.exclude.Load(); f != nil && l.exclude.CompareAndSwap(f, nil) {
 			l.hidden = *f
-			l.hide()
+			if err := l.setFilter(l.handle); err != nil {
+				return err
+			}
 		}
 		frame, ci, err := l.handle.ZeroCopyReadPacketData()
 		switch {

@@ -217,6 +217,11 @@ func (o *options) checkOutputs() error {
 	return nil
 }
 
+// waits says whether an input waits for packets.
+func (o *options) waits() bool {
+	return slices.ContainsFunc(o.inputs, func(in input) bool { return in.waits() })
+}
+
 // wantsPackets says whether an output needs the bytes of packets.
 func (o *options) wantsPackets() bool { return o.write != "" || len(o.packets) > 0 }
 
@@ -260,7 +265,7 @@ func (o *options) try(ctx context.Context, w io.Writer) error {
 	if err := s.openFeeds(ctx); err != nil {
 		return err
 	}
-	if s.failed {
+	if s.failed.Load() {
 		return errReported
 	}
 	_, err := fmt.Fprintln(w, "ok")

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"nmsgsensor/capture"
 	"nmsgsensor/output"
 )
 
@@ -32,6 +33,9 @@ type input struct {
 	snaplen     int    // of an interface; 0 if none was given
 	promiscuous bool   // of an interface
 }
+
+// waits says whether the input waits for packets: it is no regular file.
+func (in *input) waits() bool { return !in.kind.isFile() || !capture.IsRegular(in.name) }
 
 // inputFlag adds to the inputs, in the order of the command line.
 type inputFlag struct {

@@ -17,10 +17,12 @@ func (s *sensor) open(ctx context.Context) error {
 	if !s.opt.captureOwn {
 		s.own = new(ownTraffic)
 	}
-	if err := s.openFeeds(ctx); err != nil {
+	// Outputs first: then an interface is opened with the filter that excludes
+	// them. libpcap lets nothing through for a moment when a filter changes.
+	if err := s.openDrains(ctx); err != nil {
 		return err
 	}
-	if err := s.openDrains(ctx); err != nil {
+	if err := s.openFeeds(ctx); err != nil {
 		return err
 	}
 	if s.opt.metrics != "" {
@@ -50,9 +52,9 @@ func (s *sensor) openFeeds(ctx context.Context) error {
 			return err
 		case err != nil:
 			s.opt.log.Error("input failed", "input", in.name, "cause", err)
-			s.failed = true
+			s.failed.Store(true)
 		default:
-			s.feeds = append(s.feeds, &feed{kind: in.kind, source: src, waits: !in.kind.isFile() || !capture.IsRegular(in.name)})
+			s.feeds = append(s.feeds, &feed{kind: in.kind, source: src, waits: in.waits()})
 		}
 	}
 	return nil
@@ -62,15 +64,8 @@ func (s *sensor) openInput(ctx context.Context, in input) (capture.Source, error
 	cfg := capture.Config{Filter: s.opt.filter, Log: s.opt.log}
 	switch in.kind {
 	case liveInput:
-		live, err := capture.OpenLive(capture.LiveConfig{Interface: in.name, Snaplen: in.snaplen, Buffer: s.opt.ring(),
+		return s.openLive(capture.LiveConfig{Interface: in.name, Snaplen: in.snaplen, Buffer: s.opt.ring(),
 			Promiscuous: in.promiscuous, HeadersOnly: !s.opt.wantsPackets(), Config: cfg})
-		if err != nil {
-			return nil, err
-		}
-		if s.own != nil {
-			s.own.keepOut(live.Exclude)
-		}
-		return live, nil
 	case listenInput:
 		return capture.Listen(in.name, in.port, cfg)
 	case nmsgInput:
@@ -79,6 +74,19 @@ func (s *sensor) openInput(ctx context.Context, in input) (capture.Source, error
 		return capture.Open(ctx, in.name, capture.CaptureFormat, cfg)
 	}
 	return capture.Open(ctx, in.name, capture.AnyFormat, cfg)
+}
+
+func (s *sensor) openLive(cfg capture.LiveConfig) (capture.Source, error) {
+	if s.own == nil {
+		return capture.OpenLive(cfg)
+	}
+	cfg.Exclude = s.own.filter()
+	live, err := capture.OpenLive(cfg)
+	if err != nil {
+		return nil, err
+	}
+	s.own.keepOut(live.Exclude, cfg.Exclude)
+	return live, nil
 }
 
 // openDrains makes the outputs. Files are created when their first payload comes.
@@ -100,7 +108,7 @@ func (s *sensor) openDrains(ctx context.Context) error {
 		s.drain("ipconn", output.NewFile(opt.writeIP, ipconn, opt.rotation))
 	}
 	cfg := output.UDPConfig{MTU: opt.mtu, Mirror: opt.mirror, Log: opt.log}
-	if !s.waits() {
+	if !s.opt.waits() {
 		cfg.Hurry = ctx.Done() // files wait for a rate
 	}
 	if s.own != nil {

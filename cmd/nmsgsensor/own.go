@@ -43,17 +43,26 @@ func (o *ownTraffic) opened(local, remote netip.AddrPort) {
 	}
 }
 
-// keepOut excludes this traffic from what is captured, from now on.
-func (o *ownTraffic) keepOut(exclude func(filter string)) {
+// filter is a libpcap filter for this traffic as far as it is known now.
+func (o *ownTraffic) filter() string {
+	if all := o.tuples.Load(); all != nil {
+		return ownFilter(*all)
+	}
+	return ""
+}
+
+// keepOut has exclude called whenever the filter is no longer the one that is
+// known.
+func (o *ownTraffic) keepOut(exclude func(filter string), known string) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.exclude = append(o.exclude, exclude)
-	if all := o.tuples.Load(); all != nil {
-		exclude(ownFilter(*all))
+	if now := o.filter(); now != known {
+		exclude(now)
 	}
 }
 
-// has says whether t is ours; nothing is nil's.
+// has says whether t is the sensor's own. A nil ownTraffic has none.
 func (o *ownTraffic) has(t *tuple.Tuple) bool {
 	if o == nil || t.Proto != 17 {
 		return false

@@ -8,6 +8,7 @@ import (
 	"os/signal"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -24,7 +25,7 @@ type sensor struct {
 	feeds  []*feed
 	drains []*drain
 	own    *ownTraffic // nil where it is captured like any other
-	failed bool        // an input that could not be opened or read, which has been told
+	failed atomic.Bool // an input that could not be opened or read, which has been told
 
 	monitor monitor
 	server  *server // nil without --metrics
@@ -57,7 +58,7 @@ const kickerTime = 10 * time.Second
 func sense(ctx context.Context, opt *options, stderr io.Writer) error {
 	s := &sensor{opt: opt, stderr: stderr}
 	if err := s.open(ctx); err != nil {
-		return err
+		return errors.Join(err, s.stage.close())
 	}
 	s.monitor.keep(s.report())
 	if s.server != nil {
@@ -80,7 +81,7 @@ func sense(ctx context.Context, opt *options, stderr io.Writer) error {
 	}
 	last := s.report()
 	s.tell(last)
-	if err == nil && (s.failed || slices.ContainsFunc(last.inputs, func(in inputReport) bool { return in.Damaged > 0 })) {
+	if err == nil && (s.failed.Load() || slices.ContainsFunc(last.inputs, func(in inputReport) bool { return in.Damaged > 0 })) {
 		err = errReported
 	}
 	return err
@@ -103,11 +104,6 @@ func (s *sensor) report() *report {
 	return r
 }
 
-// waits says whether an input waits for packets.
-func (s *sensor) waits() bool {
-	return slices.ContainsFunc(s.feeds, func(f *feed) bool { return f.waits })
-}
-
 // tell prints a report.
 func (s *sensor) tell(r *report) {
 	if s.opt.logFormat == "json" {
@@ -123,25 +119,10 @@ func (s *sensor) run(ctx context.Context) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	var running sync.WaitGroup
-	var mu sync.Mutex // over failed
-	run := func(f *feed) {
-		err := f.source.Run(ctx, s.stage.intake(&f.tally, s.own))
-		var sink sinkError
-		switch {
-		case err == nil || ctx.Err() != nil && errors.Is(err, context.Canceled):
-		case errors.Is(err, errDone), errors.As(err, &sink):
-			cancel()
-		default:
-			s.opt.log.Error("input failed", "input", f.source.Stats().Name, "cause", err)
-			mu.Lock()
-			s.failed = true
-			mu.Unlock()
-		}
-	}
 	var files []*feed
 	for _, f := range s.feeds {
 		if f.waits {
-			running.Go(func() { run(f) })
+			running.Go(func() { s.read(ctx, cancel, f) })
 		} else {
 			files = append(files, f)
 		}
@@ -149,18 +130,35 @@ func (s *sensor) run(ctx context.Context) {
 	running.Go(func() {
 		for _, f := range files {
 			if ctx.Err() == nil {
-				run(f)
+				s.read(ctx, cancel, f)
 			}
 		}
 	})
 	stop := make(chan struct{}) // closed when the sources are done; nothing is sent
 	var beside sync.WaitGroup
 	beside.Go(func() { s.tick(stop, cancel) })
-	beside.Go(func() { s.heed(stop, cancel) })
+	signals := make(chan os.Signal, 2) // more that come meanwhile ask for the same
+	signal.Notify(signals, syscall.SIGHUP, syscall.SIGUSR1)
+	defer signal.Stop(signals)
+	beside.Go(func() { s.heed(signals, stop, cancel) })
 	beside.Go(func() { s.watch(stop) })
 	running.Wait()
 	close(stop)
 	beside.Wait()
+}
+
+// read reads one input to its end, or until nothing can go on.
+func (s *sensor) read(ctx context.Context, cancel func(), f *feed) {
+	err := f.source.Run(ctx, s.stage.intake(&f.tally, s.own))
+	var sink sinkError
+	switch {
+	case err == nil || ctx.Err() != nil && errors.Is(err, context.Canceled):
+	case errors.Is(err, errDone), errors.As(err, &sink):
+		cancel()
+	default:
+		s.opt.log.Error("input failed", "input", f.source.Stats().Name, "cause", err)
+		s.failed.Store(true)
+	}
 }
 
 // tick flushes the sinks each time the longest wait is over: all of them where
@@ -168,7 +166,7 @@ func (s *sensor) run(ctx context.Context) {
 // all inputs are files, so that the same files give the same bytes.
 func (s *sensor) tick(stop <-chan struct{}, cancel func()) {
 	sinks := s.stage.sinks
-	if !s.waits() && (s.opt.rotation == nil || s.opt.rotation.Every == 0) {
+	if !s.opt.waits() && (s.opt.rotation == nil || s.opt.rotation.Every == 0) {
 		sinks = nil
 		for _, d := range s.drains {
 			if _, ok := d.statSink.(*output.UDP); ok {
@@ -193,10 +191,7 @@ func (s *sensor) tick(stop <-chan struct{}, cancel func()) {
 
 // heed does what signals ask for: SIGHUP begins other files, or ends the run
 // where files are not rotated; SIGUSR1 tells the counters.
-func (s *sensor) heed(stop <-chan struct{}, cancel func()) {
-	signals := make(chan os.Signal, 2) // more that come meanwhile ask for the same
-	signal.Notify(signals, syscall.SIGHUP, syscall.SIGUSR1)
-	defer signal.Stop(signals)
+func (s *sensor) heed(signals <-chan os.Signal, stop <-chan struct{}, cancel func()) {
 	for {
 		select {
 		case <-stop:

@@ -1,0 +1,117 @@
+package main
+
+import (
+	"bytes"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// process is the program at work.
+type process struct {
+	t      *testing.T
+	cmd    *exec.Cmd
+	stderr words
+}
+
+// words is what a process has said so far.
+type words struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+func (w *words) Write(b []byte) (int, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.buf.Write(b)
+}
+
+func (w *words) String() string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.buf.String()
+}
+
+// patience is how long a test waits for what must come.
+const patience = 20 * time.Second
+
+// startSensor starts the program and waits until it says that it is ready, in
+// the way of sd_notify(3).
+func startSensor(t *testing.T, args ...string) *process {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "notify")
+	conn, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: path, Net: "unixgram"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	os.Chmod(filepath.Dir(path), 0o755) // -U
+	os.Chmod(path, 0o777)
+	p := &process{t: t, cmd: exec.Command("nmsgsensor", args...)}
+	p.cmd.Stderr = &p.stderr
+	p.cmd.Env = append(os.Environ(), "GORACE=atexit_sleep_ms=0", "NOTIFY_SOCKET="+path)
+	if err := p.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { p.cmd.Process.Kill() })
+	buf := make([]byte, 100)
+	conn.SetReadDeadline(time.Now().Add(patience))
+	n, err := conn.Read(buf)
+	if err != nil || string(buf[:n]) != "READY=1" {
+		p.cmd.Process.Kill()
+		p.cmd.Wait()
+		t.Fatalf("%q, %v: %s", buf[:n], err, &p.stderr)
+	}
+	return p
+}
+
+// stop sends a signal and returns the last line, of counters.
+func (p *process) stop(sig os.Signal) string {
+	p.t.Helper()
+	p.cmd.Process.Signal(sig)
+	if err := p.cmd.Wait(); err != nil {
+		p.t.Errorf("%v: %s", err, &p.stderr)
+	}
+	lines := strings.Split(strings.TrimSpace(p.stderr.String()), "\n")
+	return lines[len(lines)-1]
+}
+
+// awaits asks for counters until one has a value, and returns the line of them.
+func (p *process) awaits(key string, n int) string {
+	p.t.Helper()
+	var line string
+	for end := time.Now().Add(patience); time.Now().Before(end); {
+		before := strings.Count(p.stderr.String(), "nmsgsensor: read=")
+		p.cmd.Process.Signal(syscall.SIGUSR1)
+		for strings.Count(p.stderr.String(), "nmsgsensor: read=") == before && time.Now().Before(end) {
+			time.Sleep(time.Millisecond)
+		}
+		text := p.stderr.String()
+		line, _, _ = strings.Cut(text[strings.LastIndex(text, "nmsgsensor: read=")+len("nmsgsensor:"):], "\n")
+		if strings.Contains(line+" ", " "+key+"="+strconv.Itoa(n)+" ") {
+			return line
+		}
+	}
+	p.t.Fatalf("%s is not %d: %s", key, n, &p.stderr)
+	return ""
+}
+
+// says waits for words on standard error, which must be there that many times.
+func (p *process) says(text string, times int) {
+	p.t.Helper()
+	for end := time.Now().Add(patience); strings.Count(p.stderr.String(), text) < times; time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			p.t.Fatalf("not %d times %q: %s", times, text, &p.stderr)
+		}
+	}
+	if n := strings.Count(p.stderr.String(), text); n != times {
+		p.t.Errorf("%d times %q: %s", n, text, &p.stderr)
+	}
+}
