@@ -155,7 +155,7 @@ func addFlags(cmd *cobra.Command, opt *options) {
 	f.BoolVar(&opt.keepRaw, "keep-net-raw", false, "with -U: keep CAP_NET_RAW, to open an interface again")
 	f.DurationVar(&opt.stats, "stats", 0, "tell the counters every `TIME`")
 	f.Float64Var(&opt.lossShare, "warn-loss", 1, "warn of loss above `PERCENT` in an interval (that of --stats, or 10s)")
-	f.StringVar(&opt.metrics, "metrics", "", "serve /metrics (Prometheus), /healthz and a page on `ADDR:PORT`")
+	f.Var(addressFlag{&opt.metrics}, "metrics", "serve /metrics (Prometheus), /healthz and a page on `ADDR:PORT`")
 	f.Var(logFlag{&opt.logFormat}, "log-format", "write the log as `text|json`")
 }
 

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"slices"
 	"strings"
@@ -19,76 +20,96 @@ const inputKey = "input"
 // notInFiles are the flags that only the command line knows.
 var notInFiles = []string{"config", "check", "help", "version"}
 
+// envPrefix begins the names of variables: NMSGSENSOR_BUFFER_SIZE is
+// --buffer-size.
+const envPrefix = "NMSGSENSOR_"
+
+func envName(key string) string {
+	return envPrefix + strings.ToUpper(strings.ReplaceAll(key, "-", "_"))
+}
+
 // configure sets the flags that the command line did not, from the environment
-// (NMSGSENSOR_BUFFER_SIZE for --buffer-size, words of a list between spaces) and
-// from a file in TOML (keys are the names of flags, a list is an array), and
-// returns the arguments. What comes first in this order wins, key by key.
+// (the words of a list between spaces) and from a file in TOML (keys are the
+// names of flags, a list is an array), and returns the arguments. What comes
+// first in this order wins, key by key.
 func configure(flags *pflag.FlagSet, file string, args []string) ([]string, error) {
 	settings, err := readConfig(file)
 	if err != nil {
 		return nil, err
 	}
-	if args, err = pick(inputKey, args, true, settings); err != nil {
+	if err := knownKeys(flags, file, settings); err != nil {
 		return nil, err
+	}
+	if len(args) == 0 {
+		if args, _, err = pick(inputKey, true, file, settings); err != nil {
+			return nil, err
+		}
 	}
 	flags.VisitAll(func(f *pflag.Flag) {
 		if err != nil || f.Changed || slices.Contains(notInFiles, f.Name) {
 			return
 		}
 		_, isList := f.Value.(list)
-		var values []string
-		if values, err = pick(f.Name, nil, isList, settings); err != nil {
-			return
-		}
+		values, origin, picking := pick(f.Name, isList, file, settings)
+		err = picking
 		for _, v := range values {
-			if setting := flags.Set(f.Name, v); setting != nil && err == nil {
-				err = setting
+			if setting := f.Value.Set(v); setting != nil && err == nil {
+				err = fmt.Errorf("%s: %q: %w", origin, v, setting)
 			}
 		}
 	})
-	if err != nil {
-		return nil, err
-	}
-	for key := range settings {
-		if key != inputKey && (flags.Lookup(key) == nil || slices.Contains(notInFiles, key)) {
-			return nil, fmt.Errorf("config %s: unknown key %q; keys are the long names of flags", file, key)
+	return args, err
+}
+
+// knownKeys finds settings and variables that are no flags.
+func knownKeys(flags *pflag.FlagSet, file string, settings map[string]any) error {
+	known, variables := map[string]bool{inputKey: true}, map[string]bool{envName(inputKey): true, envName("config"): true}
+	flags.VisitAll(func(f *pflag.Flag) {
+		if !slices.Contains(notInFiles, f.Name) {
+			known[f.Name], variables[envName(f.Name)] = true, true
+		}
+	})
+	for _, key := range slices.Sorted(maps.Keys(settings)) {
+		if !known[key] {
+			return fmt.Errorf("config %s: unknown key %q; keys are the long names of flags", file, key)
 		}
 	}
-	return args, nil
+	for _, v := range os.Environ() {
+		if name, _, _ := strings.Cut(v, "="); strings.HasPrefix(name, envPrefix) && !variables[name] {
+			return fmt.Errorf("environment: unknown variable %s; they are %s and the long names of flags", name, envPrefix)
+		}
+	}
+	return nil
 }
 
 // list is a flag that may be given more than once.
 type list interface{ isList() }
 
-// pick returns the values of a key: those given, those of the environment, or
-// those of the file.
-func pick(key string, given []string, isList bool, settings map[string]any) ([]string, error) {
-	if len(given) > 0 {
-		return given, nil
-	}
-	name := "NMSGSENSOR_" + strings.ToUpper(strings.ReplaceAll(key, "-", "_"))
+// pick returns the values of a key, in the environment or in the file, and where
+// they are from.
+func pick(key string, isList bool, file string, settings map[string]any) (values []string, origin string, err error) {
+	name := envName(key)
 	if v, ok := os.LookupEnv(name); ok && isList {
-		return strings.Fields(v), nil
+		return strings.Fields(v), name, nil
 	} else if ok {
-		return []string{v}, nil
+		return []string{v}, name, nil
 	}
+	origin = fmt.Sprintf("config %s: %s", file, key)
 	switch v := settings[key].(type) {
 	case nil:
-		return nil, nil
+		return nil, "", nil
 	case []any:
 		if !isList {
-			return nil, fmt.Errorf("config: %s: takes one value, not a list", key)
+			return nil, "", fmt.Errorf("%s: takes one value, not a list", origin)
 		}
-		var all []string
 		for _, one := range v {
-			all = append(all, fmt.Sprint(one))
+			values = append(values, fmt.Sprint(one))
 		}
-		return all, nil
+		return values, origin, nil
 	case string, bool, int64, float64:
-		return []string{fmt.Sprint(v)}, nil
-	default:
-		return nil, fmt.Errorf("config: %s: must be a string, a number, a truth value or a list of these", key)
+		return []string{fmt.Sprint(v)}, origin, nil
 	}
+	return nil, "", fmt.Errorf("%s: must be a string, a number, a truth value or a list of these", origin)
 }
 
 // readConfig reads a file in TOML; none has no settings.

@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"net"
 	"strconv"
 	"strings"
 	"time"
@@ -172,5 +173,22 @@ func (f logFlag) Set(s string) error {
 		return errors.New("must be text or json")
 	}
 	*f.format = s
+	return nil
+}
+
+// addressFlag is where to listen with TCP. A port alone listens everywhere.
+type addressFlag struct{ address *string }
+
+func (f addressFlag) String() string { return "" }
+func (f addressFlag) Type() string   { return "address" }
+func (f addressFlag) Set(s string) error {
+	_, port, err := net.SplitHostPort(s)
+	if err == nil {
+		_, err = net.LookupPort("tcp", port)
+	}
+	if err != nil {
+		return errors.New("the form is ADDR:PORT, such as 127.0.0.1:9431")
+	}
+	*f.address = s
 	return nil
 }

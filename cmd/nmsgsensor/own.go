@@ -89,7 +89,7 @@ func ownFilter(all []tuple.Tuple) string {
 		if t.Src.Is6() {
 			ip, fragment = "ip6", "ip6[6] = 44"
 		}
-		terms = append(terms, fmt.Sprintf("%s src host %v and dst host %v and ((udp src port %d and udp dst port %d) or %s)",
+		terms = append(terms, fmt.Sprintf("(%s src host %v and dst host %v and ((udp src port %d and udp dst port %d) or %s))",
 			ip, t.Src, t.Dst, t.SrcPort, t.DstPort, fragment))
 	}
 	return strings.Join(terms, " or ")

@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"os"
 	"os/user"
 	"path/filepath"
 	"strconv"
@@ -48,11 +49,12 @@ func (a *account) become(keepRaw bool) error {
 			return err
 		}
 	}
-	// The order matters: each step needs what a later one gives up. SetUID keeps
-	// what is permitted, so that kept can be chosen from it.
+	// The order matters: each step needs what a later one gives up. SetGroups
+	// leaves nothing effective, which DropBound would need, and SetUID keeps what
+	// is permitted, so that kept can be chosen from it.
 	for _, step := range []func() error{
-		func() error { return cap.SetGroups(a.gid) },
 		dropBound,
+		func() error { return cap.SetGroups(a.gid) },
 		func() error { return cap.SetUID(a.uid) },
 		kept.SetProc,
 		func() error {
@@ -79,12 +81,15 @@ func dropBound() error {
 }
 
 // mayWrite says now what an output file would say at its first payload: that
-// this user may not create it.
+// this user may not write it, or create it.
 func (s *sensor) mayWrite() error {
 	for _, name := range s.opt.files() {
-		dir := filepath.Dir(name)
-		if err := unix.Access(dir, unix.W_OK); err != nil {
-			return fmt.Errorf("write %s: user %s may not write in %s: %w", name, s.opt.user.name, dir, err)
+		where := name
+		if _, err := os.Stat(name); err != nil || s.opt.rotation != nil {
+			where = filepath.Dir(name)
+		}
+		if err := unix.Access(where, unix.W_OK); err != nil {
+			return fmt.Errorf("write %s: user %s may not write %s: %w", name, s.opt.user.name, where, err)
 		}
 	}
 	return nil

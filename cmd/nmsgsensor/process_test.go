@@ -5,7 +5,6 @@ import (
 	"net"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
@@ -19,6 +18,7 @@ type process struct {
 	t      *testing.T
 	cmd    *exec.Cmd
 	stderr words
+	ended  chan error // its end, once; has room for it
 }
 
 // words is what a process has said so far.
@@ -46,27 +46,27 @@ const patience = 20 * time.Second
 // the way of sd_notify(3).
 func startSensor(t *testing.T, args ...string) *process {
 	t.Helper()
-	path := filepath.Join(t.TempDir(), "notify")
+	path := "@" + t.Name() // abstract, see unix(7): any user can reach it
 	conn, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: path, Net: "unixgram"})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer conn.Close()
-	os.Chmod(filepath.Dir(path), 0o755) // -U
-	os.Chmod(path, 0o777)
-	p := &process{t: t, cmd: exec.Command("nmsgsensor", args...)}
+	p := &process{t: t, cmd: exec.Command("nmsgsensor", args...), ended: make(chan error, 1)}
 	p.cmd.Stderr = &p.stderr
 	p.cmd.Env = append(os.Environ(), "GORACE=atexit_sleep_ms=0", "NOTIFY_SOCKET="+path)
 	if err := p.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { p.cmd.Process.Kill() })
+	go func() {
+		p.ended <- p.cmd.Wait()
+		conn.Close() // it will never be ready
+	}()
 	buf := make([]byte, 100)
 	conn.SetReadDeadline(time.Now().Add(patience))
 	n, err := conn.Read(buf)
 	if err != nil || string(buf[:n]) != "READY=1" {
-		p.cmd.Process.Kill()
-		p.cmd.Wait()
 		t.Fatalf("%q, %v: %s", buf[:n], err, &p.stderr)
 	}
 	return p
@@ -76,7 +76,7 @@ func startSensor(t *testing.T, args ...string) *process {
 func (p *process) stop(sig os.Signal) string {
 	p.t.Helper()
 	p.cmd.Process.Signal(sig)
-	if err := p.cmd.Wait(); err != nil {
+	if err := <-p.ended; err != nil {
 		p.t.Errorf("%v: %s", err, &p.stderr)
 	}
 	lines := strings.Split(strings.TrimSpace(p.stderr.String()), "\n")
