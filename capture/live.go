@@ -177,15 +177,16 @@ func (l *Live) Run(ctx context.Context, fn func([]Packet) error) error {
 		case err == pcap.NextErrorTimeoutExpired:
 			l.sample(time.Now())
 		default:
+			cause := l.readError(err)
 			l.close()
-			l.away(l.readError(err))
+			l.away(cause)
 		}
 	}
 	return nil
 }
 
 func (l *Live) readError(err error) error {
-	if err == pcap.NextErrorReadError && l.handle != nil {
+	if err == pcap.NextErrorReadError {
 		return l.handle.Error()
 	}
 	return err

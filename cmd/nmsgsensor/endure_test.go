@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"io"
@@ -69,7 +70,7 @@ func TestInterfaceComesBack(t *testing.T) {
 	for round := range rounds + 1 {
 		if round > 0 {
 			ip(t, "link del va")
-			sensor.says("interface is away", round)
+			sensor.says(`interface is away; waiting for it" interface=vb cause="The interface disappeared`, round)
 			if status, body := get(t, "/healthz"); status != http.StatusServiceUnavailable || body != "interface vb is away\n" {
 				t.Errorf("%d %s", status, body)
 			}
@@ -283,4 +284,42 @@ func TestInterfaceComesBackWithoutRoot(t *testing.T) {
 	ip(t, "link set vb up")
 	sensor.says("interface is back", 1)
 	sensor.stop(os.Interrupt)
+}
+
+// TestWatchdogIsFed, twice in the time that systemd gives.
+func TestWatchdogIsFed(t *testing.T) {
+	enterNamespace(t)
+	t.Setenv("WATCHDOG_USEC", "200000")
+	sensor := startSensor(t, "-q", "-i", "vb", "-o", "/dev/null")
+	sensor.hears("WATCHDOG=1")
+	sensor.hears("WATCHDOG=1")
+	sensor.stop(os.Interrupt)
+	sensor.hears("STOPPING=1")
+}
+
+// TestUnit has systemd look at the unit file.
+func TestUnit(t *testing.T) {
+	if _, err := exec.LookPath("systemd-analyze"); err != nil {
+		t.Skip("systemd-analyze is not on PATH")
+	}
+	unit, err := os.ReadFile("nmsgsensor.service")
+	if err != nil {
+		t.Fatal(err)
+	}
+	program, err := exec.LookPath("nmsgsensor")
+	if err != nil {
+		t.Fatal(err)
+	}
+	name := filepath.Join(t.TempDir(), "nmsgsensor.service")
+	// The program is not installed where the unit has it.
+	if err := os.WriteFile(name, bytes.ReplaceAll(unit, []byte("/usr/local/bin/nmsgsensor"), []byte(program)), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	if out, err := exec.Command("systemd-analyze", "verify", name).CombinedOutput(); err != nil || len(out) > 0 {
+		t.Errorf("%v: %s", err, out)
+	}
+	out, err := exec.Command("systemd-analyze", "security", "--offline=true", "--threshold=20", name).CombinedOutput()
+	if err != nil {
+		t.Errorf("%v: %s", err, out) // an exposure above 2.0
+	}
 }

@@ -66,8 +66,8 @@ func (s *sensor) view() view {
 	}
 	line("Read", "/s", func(r *report) uint64 { return r.total().read })
 	line("Tuples", "/s", func(r *report) uint64 { return r.total().delivered })
-	line("Lost before the sensor", "/s", (*report).lostBefore)
-	line("Could not leave", "/s", (*report).lostBehind)
+	line("Lost on input", "/s", (*report).lostBefore)
+	line("Lost on output", "/s", (*report).lostBehind)
 	return v
 }
 

@@ -18,6 +18,7 @@ type process struct {
 	t      *testing.T
 	cmd    *exec.Cmd
 	stderr words
+	notify *net.UnixConn
 	ended  chan error // its end, once; has room for it
 }
 
@@ -51,8 +52,8 @@ func startSensor(t *testing.T, args ...string) *process {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer conn.Close()
-	p := &process{t: t, cmd: exec.Command("nmsgsensor", args...), ended: make(chan error, 1)}
+	t.Cleanup(func() { conn.Close() })
+	p := &process{t: t, cmd: exec.Command("nmsgsensor", args...), notify: conn, ended: make(chan error, 1)}
 	p.cmd.Stderr = &p.stderr
 	p.cmd.Env = append(os.Environ(), "GORACE=atexit_sleep_ms=0", "NOTIFY_SOCKET="+path)
 	if err := p.cmd.Start(); err != nil {
@@ -61,15 +62,26 @@ func startSensor(t *testing.T, args ...string) *process {
 	t.Cleanup(func() { p.cmd.Process.Kill() })
 	go func() {
 		p.ended <- p.cmd.Wait()
-		conn.Close() // it will never be ready
+		conn.SetReadDeadline(time.Now().Add(time.Second)) // no more will come
 	}()
-	buf := make([]byte, 100)
 	conn.SetReadDeadline(time.Now().Add(patience))
-	n, err := conn.Read(buf)
-	if err != nil || string(buf[:n]) != "READY=1" {
-		t.Fatalf("%q, %v: %s", buf[:n], err, &p.stderr)
-	}
+	p.hears("READY=1")
 	return p
+}
+
+// hears takes messages of sd_notify(3) up to this one.
+func (p *process) hears(want string) {
+	p.t.Helper()
+	buf := make([]byte, 100)
+	for {
+		n, err := p.notify.Read(buf)
+		if err != nil {
+			p.t.Fatalf("%s: %v: %s", want, err, &p.stderr)
+		}
+		if string(buf[:n]) == want {
+			return
+		}
+	}
 }
 
 // stop sends a signal and returns the last line, of counters.
