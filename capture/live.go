@@ -42,6 +42,10 @@ const (
 	// headers, ports.
 	headerSnaplen = 512
 
+	// lastWait is when the kernel has surely handed over the block of packets
+	// that was open at the stop.
+	lastWait = readTimeout + 20*time.Millisecond
+
 	// sampleEvery is how often the kernel is asked what it dropped, and
 	// checkEvery how often whether the interface is up.
 	sampleEvery = 100 * time.Millisecond
@@ -67,6 +71,8 @@ type Live struct {
 	drops   drops     // of this handle
 	sampled time.Time // the last time
 	checked time.Time
+	stopped time.Time // when the context was found done
+	broken  time.Time // since when reads fail; zero while they don't
 	mu      sync.Mutex
 	stats   Stats
 }
@@ -104,7 +110,7 @@ func (l *Live) open() error {
 		handle.Close()
 		return err
 	}
-	l.handle, l.index, l.drops = handle, 0, drops{}
+	l.handle, l.index, l.drops, l.broken = handle, 0, drops{}, time.Time{}
 	if i, err := net.InterfaceByName(l.cfg.Interface); err == nil {
 		l.index = i.Index
 	}
@@ -149,7 +155,7 @@ func (l *Live) Run(ctx context.Context, fn func([]Packet) error) error {
 	// Only this goroutine touches the handle: its methods crash after Close.
 	defer l.close()
 	batch := make([]Packet, 1)
-	for ctx.Err() == nil {
+	for !l.done(ctx) {
 		if l.handle == nil {
 			if err := l.reopen(ctx); err != nil {
 				return err
@@ -164,6 +170,8 @@ func (l *Live) Run(ctx context.Context, fn func([]Packet) error) error {
 		}
 		frame, ci, err := l.handle.ZeroCopyReadPacketData()
 		switch {
+		case err == nil && !l.stopped.IsZero() && l.cameAfter(ci.Timestamp):
+			return nil
 		case err == nil:
 			l.bytes += uint64(len(frame))
 			batch[0] = Packet{Time: ci.Timestamp}
@@ -176,20 +184,51 @@ func (l *Live) Run(ctx context.Context, fn func([]Packet) error) error {
 			}
 		case err == pcap.NextErrorTimeoutExpired:
 			l.sample(time.Now())
+			if !l.stopped.IsZero() && time.Since(l.stopped) > lastWait {
+				return nil
+			}
 		default:
-			cause := l.readError(err)
-			l.close()
-			l.away(cause)
+			l.failed(err)
 		}
 	}
 	return nil
 }
 
-func (l *Live) readError(err error) error {
-	if err == pcap.NextErrorReadError {
-		return l.handle.Error()
+// done says whether Run is to end. While there is a handle, that is so when what
+// came before the stop has been read from its ring.
+func (l *Live) done(ctx context.Context) bool {
+	if ctx.Err() == nil {
+		return false
 	}
-	return err
+	if l.stopped.IsZero() {
+		l.stopped = time.Now()
+	}
+	return l.handle == nil
+}
+
+// cameAfter says whether a packet is from after the stop. When the clock was set
+// back meanwhile, all that come for too long are.
+func (l *Live) cameAfter(t time.Time) bool {
+	return t.After(l.stopped) || time.Since(l.stopped) > longestWait
+}
+
+// failed closes the handle after an error of a read, when what came before the
+// interface went away has been read: the kernel hands over its last block of
+// packets when their time is over, whatever became of the interface.
+func (l *Live) failed(err error) {
+	now := time.Now()
+	if l.broken.IsZero() {
+		l.broken = now
+	}
+	if now.Sub(l.broken) < lastWait {
+		time.Sleep(readTimeout / 10)
+		return
+	}
+	if err == pcap.NextErrorReadError {
+		err = l.handle.Error()
+	}
+	l.close()
+	l.away(err)
 }
 
 // reopen waits for the interface. What no waiting helps against is an error.
