@@ -378,7 +378,7 @@ func TestMirrorAndShare(t *testing.T) {
 		want := 50
 		if mirror {
 			want = 100
-			if st := u.Stats()[2]; st.Dropped != 100 || st.Payloads != 0 || len(st.Errors) != 1 {
+			if st := u.Stats()[2]; st.Dropped != 100 || st.Payloads != 0 || st.Errors["unresolved"] != 100 {
 				t.Errorf("%+v", st)
 			}
 		}
