@@ -56,7 +56,7 @@ func (h *health) errors(reasons []failure) map[string]uint64 {
 	return all
 }
 
-// failure says why a datagram was lost.
+// failure says why a datagram or a payload was lost.
 type failure uint8
 
 const (
@@ -66,15 +66,19 @@ const (
 	tooLarge
 	unresolved // the host name has no address
 	overRate   // the queue before the rate limit is full
+	noSpace    // on the disk
 	otherFailure
 	numFailures
 )
 
-// datagramFailures are those that datagrams have.
-var datagramFailures = []failure{refused, unreachable, full, tooLarge, unresolved, overRate, otherFailure}
+// Why datagrams and files fail.
+var (
+	datagramFailures = []failure{refused, unreachable, full, tooLarge, unresolved, overRate, otherFailure}
+	fileFailures     = []failure{noSpace, tooLarge, otherFailure}
+)
 
 func (f failure) String() string {
-	return [numFailures]string{"refused", "unreachable", "full", "too_large", "unresolved", "over_rate", "other"}[f]
+	return [numFailures]string{"refused", "unreachable", "full", "too_large", "unresolved", "over_rate", "no_space", "other"}[f]
 }
 
 func failureOf(err error) failure {
@@ -83,10 +87,12 @@ func failureOf(err error) failure {
 		return refused
 	case errors.Is(err, unix.EAGAIN), errors.Is(err, unix.ENOBUFS), errors.Is(err, unix.ENOMEM):
 		return full
-	case errors.Is(err, unix.EMSGSIZE):
+	case errors.Is(err, unix.EMSGSIZE), errors.Is(err, unix.EFBIG):
 		return tooLarge
 	case errors.Is(err, unix.ENETUNREACH), errors.Is(err, unix.EHOSTUNREACH), errors.Is(err, unix.ENETDOWN), errors.Is(err, unix.EHOSTDOWN):
 		return unreachable
+	case errors.Is(err, unix.ENOSPC), errors.Is(err, unix.EDQUOT):
+		return noSpace
 	}
 	return otherFailure
 }

@@ -67,8 +67,12 @@ func (r *rotating) due(pending uint64) bool {
 	return r.Count > 0 && r.payloads+pending >= r.Count || !r.end.IsZero() && !time.Now().Before(r.end)
 }
 
-// finish gives the file that was closed its name and starts the command.
+// finish gives the file that was closed its name and starts the command. A file
+// without payloads, as a full disk leaves them, is removed.
 func (r *rotating) finish() error {
+	if r.payloads == 0 {
+		return os.Remove(r.part)
+	}
 	if err := os.Rename(r.part, r.name); err != nil {
 		return err
 	}

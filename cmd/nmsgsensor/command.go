@@ -192,31 +192,6 @@ func (o *options) check() error {
 	return o.checkOutputs()
 }
 
-// checkOutputs finds outputs in each other's way, or in that of an input.
-func (o *options) checkOutputs() error {
-	onStdout, files := "", map[string]string{}
-	for _, out := range []struct{ flag, name string }{{"-w", o.write}, {"-W", o.writeIP}, {"-o", o.text}, {"-J", o.json}} {
-		if out.name == "" {
-			continue
-		}
-		if out.name == "-" {
-			if onStdout != "" {
-				return fmt.Errorf("%s and %s: standard output can carry one of them", onStdout, out.flag)
-			}
-			onStdout = out.flag
-		} else if other := files[out.name]; other != "" {
-			return fmt.Errorf("%s and %s write the same file %s", other, out.flag, out.name)
-		}
-		files[out.name] = out.flag
-		for _, in := range o.inputs {
-			if in.kind.isFile() && capture.SameFile(in.name, out.name) {
-				return fmt.Errorf("%s %s: is an input too, and would be overwritten", out.flag, out.name)
-			}
-		}
-	}
-	return nil
-}
-
 // waits says whether an input waits for packets.
 func (o *options) waits() bool {
 	return slices.ContainsFunc(o.inputs, func(in input) bool { return in.waits() })
@@ -233,24 +208,6 @@ const (
 
 // ring is the size of an interface's ring in bytes.
 func (o *options) ring() int { return o.bufferKiB << 10 }
-
-// textName is the file that the text goes to, "" where none is wanted.
-func (o *options) textName() string {
-	if o.text == "" && !o.quiet && o.write != "-" && o.writeIP != "-" && o.json != "-" {
-		return "-"
-	}
-	return o.text
-}
-
-// files are the output files that are no standard output.
-func (o *options) files() (names []string) {
-	for _, name := range []string{o.write, o.writeIP, o.text, o.json} {
-		if name != "" && name != "-" {
-			names = append(names, name)
-		}
-	}
-	return names
-}
 
 // try opens the inputs to find out whether the options hold, reads nothing, and
 // says so. Sockets are not opened: they may be in use by the sensor that runs.

@@ -1,0 +1,72 @@
+package main
+
+import (
+	"bytes"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// TestFullDiskLive fills the disk that a sensor writes to and frees it again.
+func TestFullDiskLive(t *testing.T) {
+	runtime.LockOSThread() // never unlocked: the thread is of no use to others
+	if err := unix.Unshare(unix.CLONE_NEWNS); err != nil {
+		t.Skip("no mount namespace to be had: ", err)
+	}
+	dir := t.TempDir()
+	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
+		t.Skip("no disk to be had: ", err)
+	}
+	if err := unix.Mount("", dir, "tmpfs", 0, "size=64k"); err != nil {
+		t.Skip("no disk to be had: ", err)
+	}
+	t.Cleanup(func() { unix.Unmount(dir, unix.MNT_DETACH) })
+	pipe := filepath.Join(t.TempDir(), "pipe")
+	if err := unix.Mkfifo(pipe, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	in, err := os.OpenFile(pipe, os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	containers, err := os.ReadFile("../../testdata/nmsg/plain.nmsg")
+	if err != nil {
+		t.Fatal(err)
+	}
+	in.Write(containers) // by which it knows what comes
+	out := filepath.Join(dir, "out.nmsg")
+	sensor := startSensor(t, "-q", "--flush", "20ms", "-r", pipe, "-w", out)
+	feed := func(until string) {
+		for end := time.Now().Add(patience); !strings.Contains(sensor.stderr.String(), until); time.Sleep(time.Millisecond) {
+			if time.Now().After(end) {
+				t.Fatalf("no %q: %s", until, &sensor.stderr)
+			}
+			if _, err := in.Write(containers); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	feed("file does not take payloads")
+	if err := unix.Mount("", dir, "", unix.MS_REMOUNT, "size=64m"); err != nil {
+		t.Fatal(err)
+	}
+	feed("file takes payloads again")
+	line := sensor.stop(os.Interrupt)
+	sensor.says("file does not take payloads", 1)
+	sensor.says("file takes payloads again", 1)
+	if !strings.Contains(line, "no_space=") || strings.Contains(line, "dropped=0") {
+		t.Error(line)
+	}
+	back, err := exec.Command("nmsgsensor", "-q", "-r", out).CombinedOutput()
+	_, payloads, _ := strings.Cut(line, ".payloads=")
+	payloads, _, _ = strings.Cut(payloads, " ")
+	if err != nil || !bytes.Contains(back, []byte("read="+payloads+" ")) {
+		t.Errorf("%v: %s for %s", err, back, line)
+	}
+}
