@@ -69,9 +69,10 @@ func (w *writer) write(b []byte, n uint64) error {
 	return nil
 }
 
-// put writes b in one system call where the kernel takes it so: a kill comes
-// between two calls rather than into one. After an error, what was written of b
-// is taken off a regular file again, so that it ends with something whole.
+// put writes b in one system call where the kernel takes it so: a kill then finds
+// all that was written before whole, and cuts at most b. After an error, what was
+// written of b is taken off a regular file again, so that it ends with something
+// whole.
 func (w *writer) put(b []byte) error {
 	if err := w.open(); err != nil {
 		return err

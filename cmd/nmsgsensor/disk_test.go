@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"encoding/binary"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -68,5 +69,44 @@ func TestFullDiskLive(t *testing.T) {
 	payloads, _, _ = strings.Cut(payloads, " ")
 	if err != nil || !bytes.Contains(back, []byte("read="+payloads+" ")) {
 		t.Errorf("%v: %s for %s", err, back, line)
+	}
+}
+
+// TestKilledFileIsWhole: at whatever moment the program is killed, the file is
+// containers one behind the other, of which only the last may be cut.
+func TestKilledFileIsWhole(t *testing.T) {
+	args := []string{"-q", "-w", ""}
+	for range 400 {
+		args = append(args, "../../testdata/pcap/jumbo.pcap")
+	}
+	for round := range 10 {
+		out := filepath.Join(t.TempDir(), "out.nmsg")
+		args[2] = out
+		cmd := exec.Command("nmsgsensor", args...)
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		for end := time.Now().Add(patience); time.Now().Before(end); {
+			if st, err := os.Stat(out); err == nil && st.Size() > int64(round)<<20 {
+				break
+			}
+		}
+		cmd.Process.Kill()
+		cmd.Wait()
+		b, err := os.ReadFile(out)
+		if err != nil {
+			t.Fatal(err)
+		}
+		whole := 0
+		for len(b) >= 10 && len(b) >= 10+int(binary.BigEndian.Uint32(b[6:])) {
+			if string(b[:4]) != "NMSG" {
+				t.Fatalf("round %d: %.20x behind %d containers", round, b, whole)
+			}
+			b = b[10+binary.BigEndian.Uint32(b[6:]):]
+			whole++
+		}
+		if whole < round || len(b) > 1<<20 || len(b) > 4 && string(b[:4]) != "NMSG" {
+			t.Errorf("round %d: %d containers and %d bytes", round, whole, len(b))
+		}
 	}
 }
