@@ -133,10 +133,10 @@ func addFlags(cmd *cobra.Command, opt *options) {
 	f.VarP(socketsFlag{&opt.sockets}, "socket", "s", "send base:ipconn to `ADDR/PORT[..PORT][,RATE[,FREQ]]`; RATE in datagrams a second; repeatable")
 	f.Var(socketsFlag{&opt.packets}, "packet-socket", "send base:packet to `ADDR/PORT[..PORT][,RATE[,FREQ]]`; repeatable")
 	f.BoolVar(&opt.mirror, "mirror", false, "send everything to every collector; without it they share")
-	f.StringVarP(&opt.write, "write", "w", "", "write base:packet to `FILE`; - is standard output")
-	f.StringVarP(&opt.writeIP, "write-ipconn", "W", "", "write base:ipconn to `FILE`; - is standard output")
-	f.StringVarP(&opt.text, "text", "o", "", "write the text to `FILE` instead of standard output")
-	f.StringVarP(&opt.json, "json", "J", "", "write JSON to `FILE`, one object a line; - is standard output")
+	f.VarP(nameFlag{&opt.write}, "write", "w", "write base:packet to `FILE`; - is standard output")
+	f.VarP(nameFlag{&opt.writeIP}, "write-ipconn", "W", "write base:ipconn to `FILE`; - is standard output")
+	f.VarP(nameFlag{&opt.text}, "text", "o", "write the text to `FILE` instead of standard output")
+	f.VarP(nameFlag{&opt.json}, "json", "J", "write JSON to `FILE`, one object a line; - is standard output")
 	f.BoolVarP(&opt.quiet, "quiet", "q", false, "no text on standard output")
 	f.IntVarP(&opt.mtu, "mtu", "m", output.DefaultMTU, "largest datagram, in `BYTES` of UDP payload")
 	f.DurationVar(&opt.flush, "flush", 500*time.Millisecond, "`TIME` that a payload may wait in a buffer")
@@ -176,6 +176,9 @@ func (o *options) check() error {
 	}
 	if o.flush <= 0 {
 		return fmt.Errorf("--flush %v: must be positive; --unbuffered waits for nothing", o.flush)
+	}
+	if o.kicker != nil && len(o.files()) == 0 {
+		return errors.New("--kicker: there is no file to rotate (-w, -W, -o, -J); standard output is not")
 	}
 	if o.random && o.interval == 0 {
 		return errors.New("--randomize: there is no --interval to begin anew")

@@ -28,19 +28,7 @@ func TestFullDiskLive(t *testing.T) {
 		t.Skip("no disk to be had: ", err)
 	}
 	t.Cleanup(func() { unix.Unmount(dir, unix.MNT_DETACH) })
-	pipe := filepath.Join(t.TempDir(), "pipe")
-	if err := unix.Mkfifo(pipe, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	in, err := os.OpenFile(pipe, os.O_RDWR, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	containers, err := os.ReadFile("../../testdata/nmsg/plain.nmsg")
-	if err != nil {
-		t.Fatal(err)
-	}
-	in.Write(containers) // by which it knows what comes
+	pipe, write := feedPipe(t)
 	out := filepath.Join(dir, "out.nmsg")
 	sensor := startSensor(t, "-q", "--flush", "20ms", "-r", pipe, "-w", out)
 	feed := func(until string) {
@@ -48,9 +36,7 @@ func TestFullDiskLive(t *testing.T) {
 			if time.Now().After(end) {
 				t.Fatalf("no %q: %s", until, &sensor.stderr)
 			}
-			if _, err := in.Write(containers); err != nil {
-				t.Fatal(err)
-			}
+			write()
 		}
 	}
 	feed("file does not take payloads")

@@ -48,6 +48,8 @@ func (s *sensor) openFeeds(ctx context.Context) error {
 	for _, in := range s.opt.inputs {
 		src, err := s.openInput(ctx, in)
 		switch {
+		case err != nil && ctx.Err() != nil:
+			return ctx.Err()
 		case err != nil && (len(s.opt.inputs) == 1 || !in.kind.isFile() || errors.Is(err, capture.ErrFilter)):
 			return err
 		case err != nil:
