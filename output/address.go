@@ -51,10 +51,12 @@ func (a *address) current() (netip.AddrPort, error) {
 	}
 	a.again()
 	if err == nil {
-		err = errors.New("not resolved yet")
+		err = errUnresolved
 	}
 	return addr, err
 }
+
+var errUnresolved = errors.New("not resolved yet")
 
 // again resolves the name once more, unless that was done a moment ago.
 func (a *address) again() {

@@ -81,17 +81,23 @@ func (d *destination) add(sealed []byte, payloads uint64, mtu int) {
 	}
 	d.units = append(d.units, unit{payloads: payloads, end: len(d.ends)})
 	switch {
-	case d.limit != nil && len(d.ends) > maxHeld:
-		for len(d.ends) > maxHeld && d.mayWait() {
+	case d.limit != nil:
+		for d.holdsTooMuch() && d.mayWait() {
 			time.Sleep(d.limit.every())
 			d.push()
 		}
-		if len(d.ends) > maxHeld {
+		if d.holdsTooMuch() {
 			d.dropLast()
 		}
-	case d.limit == nil && len(d.ends) >= maxQueue:
+	case len(d.ends) >= maxQueue:
 		d.push()
 	}
+}
+
+// holdsTooMuch says whether the rate lets the last container no more in; one may
+// always wait, of however many fragments.
+func (d *destination) holdsTooMuch() bool {
+	return len(d.units) > 1 && len(d.ends) > maxHeld
 }
 
 // mayWait says whether the caller has time.
@@ -136,7 +142,7 @@ func (d *destination) push() {
 	if err := d.connect(); err == nil {
 		d.transmit(n)
 	} else {
-		d.lose(0, n, unreached(err), err)
+		d.lose(0, n, failureOf(err), err)
 	}
 	d.settle(k)
 }
@@ -155,14 +161,6 @@ func (d *destination) pace(stop <-chan struct{}) {
 			d.mu.Unlock()
 		}
 	}
-}
-
-// unreached is why there is no socket.
-func unreached(err error) failure {
-	if f := failureOf(err); f != otherFailure {
-		return f
-	}
-	return unresolved
 }
 
 // connect opens the socket once there is an address, and again when the address

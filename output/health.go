@@ -3,6 +3,7 @@ package output
 import (
 	"errors"
 	"log/slog"
+	"net"
 	"sync/atomic"
 	"time"
 
@@ -91,6 +92,8 @@ func failureOf(err error) failure {
 		return tooLarge
 	case errors.Is(err, unix.ENETUNREACH), errors.Is(err, unix.EHOSTUNREACH), errors.Is(err, unix.ENETDOWN), errors.Is(err, unix.EHOSTDOWN):
 		return unreachable
+	case errors.Is(err, errUnresolved), errors.As(err, new(*net.DNSError)):
+		return unresolved
 	case errors.Is(err, unix.ENOSPC), errors.Is(err, unix.EDQUOT):
 		return noSpace
 	}
