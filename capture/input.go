@@ -193,13 +193,6 @@ func IsRegular(name string) bool {
 	return stat(name, &st) && st.Mode&unix.S_IFMT == unix.S_IFREG
 }
 
-// SameFile says whether two names, of which "-" is standard input, are of one
-// regular file.
-func SameFile(a, b string) bool {
-	var x, y unix.Stat_t
-	return stat(a, &x) && stat(b, &y) && x.Mode&unix.S_IFMT == unix.S_IFREG && x.Dev == y.Dev && x.Ino == y.Ino
-}
-
 func stat(name string, st *unix.Stat_t) bool {
 	if name == "-" {
 		return unix.Fstat(0, st) == nil

@@ -2,6 +2,7 @@ package encode
 
 import (
 	"encoding/binary"
+	"iter"
 	"time"
 
 	"nmsgsensor/tuple"
@@ -57,8 +58,25 @@ type Mark struct {
 // Len returns the number of payloads before the mark.
 func (m Mark) Len() int { return m.n }
 
+// Size is that of a Container which has the payloads before the mark alone.
+func (m Mark) Size() int { return m.buf + m.crcs }
+
 // Mark returns the place behind the last payload.
 func (c *Container) Mark() Mark { return Mark{len(c.buf), len(c.crcs), c.n} }
+
+// Marks returns the places behind each payload.
+func (c *Container) Marks() iter.Seq[Mark] {
+	return func(yield func(Mark) bool) {
+		for m := (Mark{buf: HeaderSize}); m.n < c.n; {
+			size, k := uvarint(c.buf[m.buf+1:])
+			_, l := uvarint(c.crcs[m.crcs+1:])
+			m = Mark{m.buf + 1 + k + int(size), m.crcs + 1 + l, m.n + 1}
+			if !yield(m) {
+				return
+			}
+		}
+	}
+}
 
 // Len returns the number of payloads.
 func (c *Container) Len() int { return c.n }

@@ -18,10 +18,9 @@ type File struct {
 // is created when the first payload comes. A container is written when it is
 // full, at every Flush and at Close.
 //
-// With a Rotation, which may be nil, the name is the beginning of the files'
-// names.
-func NewFile(name string, cfg Payloads, r *Rotation) *File {
-	return &File{w: newWriter(name, r, ".nmsg"), cfg: cfg}
+// With a Rotation, the name is the beginning of the files' names.
+func NewFile(name string, payloads Payloads, cfg FileConfig) *File {
+	return &File{w: newWriter(name, cfg, ".nmsg"), cfg: payloads}
 }
 
 // Write implements Sink.
@@ -61,6 +60,7 @@ func (f *File) Rotate() error { return errors.Join(f.Flush(), f.w.rotate()) }
 
 // Close implements Sink.
 func (f *File) Close() error {
+	f.w.last()
 	return errors.Join(f.Flush(), f.w.close())
 }
 

@@ -21,9 +21,10 @@ func newLimiter(rate, freq int) *limiter {
 	return &limiter{rate: float64(rate), burst: float64(freq), tokens: float64(freq), counted: time.Now()}
 }
 
-// every is how often to look whether something may go.
+// every is how often to look whether something may go: what a burst takes, but
+// neither in a busy loop nor so seldom that the end waits for it.
 func (l *limiter) every() time.Duration {
-	return max(time.Duration(l.burst/l.rate*float64(time.Second)), time.Millisecond)
+	return min(max(time.Duration(l.burst/l.rate*float64(time.Second)), time.Millisecond), 100*time.Millisecond)
 }
 
 // allow returns how many of these containers may go out now, and takes their

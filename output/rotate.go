@@ -42,10 +42,11 @@ type rotating struct {
 func (r *rotating) begin(now time.Time) {
 	now = now.UTC()
 	when := fmt.Sprintf("%s.%d.%09d", now.Format("20060102.1504"), now.Unix(), now.Nanosecond())
-	dir, base := filepath.Split(r.base)
-	r.part = filepath.Join(dir, "."+base+"."+when+".part")
-	r.name = filepath.Join(dir, base+"."+when+r.suffix)
-	r.payloads, r.end = 0, time.Time{}
+	// As nmsgtool has it, "./" before a name without directory: a name that
+	// begins with a dash is no option of the command.
+	dir, base := filepath.Dir(r.base)+"/", filepath.Base(r.base)
+	r.part = dir + "." + base + "." + when + ".part"
+	r.name = dir + base + "." + when + r.suffix
 	if r.Every > 0 {
 		r.end = NextInterval(now, r.Every, r.Offset)
 	}
@@ -67,8 +68,14 @@ func (r *rotating) due(pending uint64) bool {
 	return r.Count > 0 && r.payloads+pending >= r.Count || !r.end.IsZero() && !time.Now().Before(r.end)
 }
 
-// finish gives the file that was closed its name and starts the command.
+// finish gives the file that was closed its name and starts the command. A file
+// without payloads, as a full disk leaves them, is removed.
 func (r *rotating) finish() error {
+	payloads := r.payloads
+	r.payloads, r.end = 0, time.Time{}
+	if payloads == 0 {
+		return os.Remove(r.part)
+	}
 	if err := os.Rename(r.part, r.name); err != nil {
 		return err
 	}

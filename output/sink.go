@@ -114,6 +114,6 @@ type Stats struct {
 	Containers uint64            // in which they left; 0 for text
 	Bytes      uint64            // that left
 	Dropped    uint64            // payloads that were taken and could not leave
-	Errors     map[string]uint64 // datagrams or writes that failed, by reason
-	Down       bool              // the destination did not take the last datagrams
+	Errors     map[string]uint64 // datagrams that failed, or payloads of files, by every reason there is
+	Down       bool              // the output did not take the last of them
 }

@@ -28,15 +28,15 @@ const linesBuffer = 64 << 10
 // it. The name "-" is standard output; other files are created when the first
 // record comes. Labels replace a record's own where they are set. With
 // immediate, text does not wait once a source has no more at hand. With a
-// Rotation, which may be nil, the name is the beginning of the files' names.
-func NewText(name string, labels encode.Labels, immediate bool, r *Rotation) *Lines {
-	return &Lines{w: newWriter(name, r, ""), labels: labels, immediate: immediate, append: (*Lines).appendText}
+// Rotation, the name is the beginning of the files' names.
+func NewText(name string, labels encode.Labels, immediate bool, cfg FileConfig) *Lines {
+	return &Lines{w: newWriter(name, cfg, ""), labels: labels, immediate: immediate, append: (*Lines).appendText}
 }
 
 // NewJSON returns a sink of JSON, one object a line: what nmsgtool -J prints
 // for the base:ipconn of the record.
-func NewJSON(name string, labels encode.Labels, immediate bool, r *Rotation) *Lines {
-	return &Lines{w: newWriter(name, r, ".json"), labels: labels, immediate: immediate, append: (*Lines).appendJSON}
+func NewJSON(name string, labels encode.Labels, immediate bool, cfg FileConfig) *Lines {
+	return &Lines{w: newWriter(name, cfg, ".json"), labels: labels, immediate: immediate, append: (*Lines).appendJSON}
 }
 
 // Write implements Sink.
@@ -75,6 +75,7 @@ func (l *Lines) Rotate() error { return errors.Join(l.Flush(), l.w.rotate()) }
 
 // Close implements Sink.
 func (l *Lines) Close() error {
+	l.w.last()
 	return errors.Join(l.Flush(), l.w.close())
 }
 

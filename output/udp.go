@@ -73,8 +73,7 @@ func (u *UDP) Write(r *Record) error {
 	}
 	t, l := u.cfg.time(r), r.Labels.Or(u.cfg.Labels)
 	if u.cfg.Zlib && !u.cfg.Single {
-		u.cfg.append(&u.c, r, t, l)
-		u.compressed()
+		u.compress(r, t, l)
 		return nil
 	}
 	if u.c.Len() > 0 && u.c.Size(nil)+sequenceRoom+u.cfg.size(r, t, l) > u.cfg.MTU {
@@ -91,42 +90,8 @@ func (u *UDP) Write(r *Record) error {
 // varints of 32 and 64 bits. Ids are random, so they nearly always take it all.
 const sequenceRoom = 2 + 5 + 10
 
-// zlibFill finds out how much goes into a datagram after compression.
-type zlibFill struct {
-	try  int         // plain size at which to see how large it is compressed
-	good encode.Mark // this much is known to fit
-}
-
-// compressed sends the container when its compressed size comes close to that
-// of a datagram. How large it is shows only when it is compressed; the last size
-// and the ratio found there tell when to look next.
-func (u *UDP) compressed() {
-	f, mtu := &u.fill, u.cfg.MTU
-	size := u.c.Size(nil) + sequenceRoom
-	if size < max(f.try, mtu) && size < encode.MaxContainer {
-		return
-	}
-	packed := len(u.c.Seal(&u.dests[0].seq, true)) + sequenceRoom - 2
-	if packed <= mtu && size < encode.MaxContainer {
-		f.good = u.c.Mark()
-		// Once what is left could hold little more than another payload, it is
-		// enough; until then halve the distance and a bit.
-		if left := mtu - packed; left > mtu/32 {
-			f.try = size + max(left*size/packed*7/8, 1)
-			return
-		}
-	}
-	if packed > mtu && f.good.Len() > 0 {
-		u.send(f.good)
-		u.compressed() // what is left may be large by itself
-		return
-	}
-	u.send(u.c.Mark())
-}
-
 // send seals the payloads before the mark for each destination whose turn it is.
 func (u *UDP) send(m encode.Mark) {
-	u.fill = zlibFill{}
 	if u.cfg.Mirror {
 		for _, d := range u.dests {
 			u.sendTo(d, m)
@@ -158,13 +123,9 @@ func (u *UDP) Push() error {
 
 // Flush implements Sink.
 func (u *UDP) Flush() error {
-	for u.c.Len() > 0 {
-		if u.cfg.Zlib && u.fill.good.Len() > 0 && u.fill.good.Len() < u.c.Len() {
-			if len(u.c.Seal(&u.dests[0].seq, true))+sequenceRoom-2 > u.cfg.MTU {
-				u.send(u.fill.good)
-				continue
-			}
-		}
+	if u.cfg.Zlib {
+		u.sendFilled(true)
+	} else if u.c.Len() > 0 {
 		u.send(u.c.Mark())
 	}
 	return u.Push()

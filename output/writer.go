@@ -4,53 +4,62 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"sync/atomic"
 	"time"
 )
 
+// FileConfig is what all file outputs have in common.
+type FileConfig struct {
+	// Rotation has the files follow each other; nil for a single file.
+	Rotation *Rotation
+
+	// Endure has a regular file that takes nothing, as on a full disk, be no
+	// error: what is for it is dropped and counted until it takes something
+	// again. A pipe or a device that fails does not come back, and is one.
+	Endure bool
+
+	Log *slog.Logger // where changes of state are told; nil for slog.Default()
+}
+
 // writer is a file that is created when the first bytes are for it, a row of
 // such files, or standard output.
 type writer struct {
-	name     string
+	health
+	endure   bool
+	regular  bool // what was opened is a regular file
 	file     *os.File
 	rotating *rotating // nil where it is a single file
 	payloads atomic.Uint64
 	writes   atomic.Uint64
 	bytes    atomic.Uint64
 	dropped  atomic.Uint64
-	failed   atomic.Uint64
 }
 
 // newWriter returns a writer of a file, or, with a Rotation, of files whose names
 // begin with name and end with suffix. Standard output, "-", is never rotated.
-func newWriter(name string, r *Rotation, suffix string) *writer {
-	w := &writer{name: name}
-	if r != nil && name != "-" {
-		w.rotating = &rotating{Rotation: r, base: name, suffix: suffix}
+func newWriter(name string, cfg FileConfig, suffix string) *writer {
+	w := &writer{endure: cfg.Endure, health: health{log: cfg.Log, kind: "file", name: name, unit: "payloads"}}
+	if w.log == nil {
+		w.log = slog.Default()
+	}
+	if cfg.Rotation != nil && name != "-" {
+		w.rotating = &rotating{Rotation: cfg.Rotation, base: name, suffix: suffix}
 	}
 	return w
 }
 
-// write writes b, in which there are n payloads, in one system call where the
-// kernel takes it so. After an error, what was written of b is taken off a
-// regular file again, so that it ends with something whole.
+// write writes b, in which there are n payloads, or drops and counts them.
 func (w *writer) write(b []byte, n uint64) error {
 	if len(b) == 0 {
 		return nil
 	}
-	err := w.open()
-	if err == nil {
-		var k int
-		if k, err = w.file.Write(b); err != nil && k > 0 {
-			w.undo(k)
-		}
-	}
-	if err != nil {
-		w.failed.Add(1)
+	if err := w.put(b); err != nil {
 		w.dropped.Add(n)
-		return w.named(err)
+		return w.bear(n, err)
 	}
+	w.worked()
 	w.payloads.Add(n)
 	w.writes.Add(1)
 	w.bytes.Add(uint64(len(b)))
@@ -58,6 +67,34 @@ func (w *writer) write(b []byte, n uint64) error {
 		w.rotating.payloads += n
 	}
 	return nil
+}
+
+// put writes b in one system call where the kernel takes it so: a kill then finds
+// all that was written before whole, and cuts at most b. After an error, what was
+// written of b is taken off a regular file again, so that it ends with something
+// whole.
+func (w *writer) put(b []byte) error {
+	if err := w.open(); err != nil {
+		return err
+	}
+	k, err := w.file.Write(b)
+	if err != nil && k > 0 {
+		w.undo(k)
+	}
+	return err
+}
+
+// bear counts an error that cost n payloads, and returns it unless it can be
+// lived with. The first file must be there, but for a full disk: a name that is
+// wrong would never be right.
+func (w *writer) bear(n uint64, err error) error {
+	f := failureOf(err)
+	if w.endure && (w.regular || w.file == nil && f == noSpace) {
+		w.failed(f, n, err)
+		return nil
+	}
+	w.failures[f].Add(n)
+	return w.named(err)
 }
 
 // due says whether what waits to be written, so many payloads, is the last of
@@ -74,7 +111,10 @@ func (w *writer) rotate() error {
 	}
 	err := w.file.Close()
 	w.file = nil
-	return errors.Join(err, w.rotating.finish())
+	if err = errors.Join(err, w.rotating.finish()); err != nil {
+		return w.bear(0, err)
+	}
+	return nil
 }
 
 func (w *writer) open() error {
@@ -90,20 +130,25 @@ func (w *writer) open() error {
 		w.rotating.begin(time.Now())
 		name = w.rotating.part
 	}
-	f, err := os.Create(name)
+	// Not os.Create: whoever opens a named pipe to read too never learns that
+	// nobody else does.
+	f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o666)
 	if err != nil {
 		return err
 	}
 	w.file = f
+	if st, err := f.Stat(); err == nil {
+		w.regular = st.Mode().IsRegular()
+	}
 	return nil
 }
 
-// undo cuts k bytes off the end of a regular file. That it can't be done with
-// anything else is no error of its own.
+// undo cuts k bytes off the end of a regular file, or at least has the next write
+// go over them. That neither can be done with anything else is no error of its
+// own.
 func (w *writer) undo(k int) {
-	if end, err := w.file.Seek(0, io.SeekCurrent); err == nil {
-		w.file.Truncate(end - int64(k))
-		w.file.Seek(end-int64(k), io.SeekStart)
+	if end, err := w.file.Seek(-int64(k), io.SeekCurrent); err == nil {
+		w.file.Truncate(end)
 	}
 }
 
@@ -118,6 +163,9 @@ func (w *writer) named(err error) error {
 	return fmt.Errorf("write standard output: %w", err)
 }
 
+// last says that no write follows the next one: what fails now is an error.
+func (w *writer) last() { w.endure = false }
+
 func (w *writer) close() error {
 	switch {
 	case w.file == nil || w.name == "-":
@@ -129,9 +177,6 @@ func (w *writer) close() error {
 }
 
 func (w *writer) stats() Stats {
-	s := Stats{Name: w.name, Payloads: w.payloads.Load(), Bytes: w.bytes.Load(), Dropped: w.dropped.Load()}
-	if n := w.failed.Load(); n > 0 {
-		s.Errors = map[string]uint64{"write": n}
-	}
-	return s
+	return Stats{Name: w.name, Down: w.down.Load(), Payloads: w.payloads.Load(), Bytes: w.bytes.Load(),
+		Dropped: w.dropped.Load(), Errors: w.errors(fileFailures)}
 }

@@ -133,10 +133,10 @@ func addFlags(cmd *cobra.Command, opt *options) {
 	f.VarP(socketsFlag{&opt.sockets}, "socket", "s", "send base:ipconn to `ADDR/PORT[..PORT][,RATE[,FREQ]]`; RATE in datagrams a second; repeatable")
 	f.Var(socketsFlag{&opt.packets}, "packet-socket", "send base:packet to `ADDR/PORT[..PORT][,RATE[,FREQ]]`; repeatable")
 	f.BoolVar(&opt.mirror, "mirror", false, "send everything to every collector; without it they share")
-	f.StringVarP(&opt.write, "write", "w", "", "write base:packet to `FILE`; - is standard output")
-	f.StringVarP(&opt.writeIP, "write-ipconn", "W", "", "write base:ipconn to `FILE`; - is standard output")
-	f.StringVarP(&opt.text, "text", "o", "", "write the text to `FILE` instead of standard output")
-	f.StringVarP(&opt.json, "json", "J", "", "write JSON to `FILE`, one object a line; - is standard output")
+	f.VarP(nameFlag{&opt.write}, "write", "w", "write base:packet to `FILE`; - is standard output")
+	f.VarP(nameFlag{&opt.writeIP}, "write-ipconn", "W", "write base:ipconn to `FILE`; - is standard output")
+	f.VarP(nameFlag{&opt.text}, "text", "o", "write the text to `FILE` instead of standard output")
+	f.VarP(nameFlag{&opt.json}, "json", "J", "write JSON to `FILE`, one object a line; - is standard output")
 	f.BoolVarP(&opt.quiet, "quiet", "q", false, "no text on standard output")
 	f.IntVarP(&opt.mtu, "mtu", "m", output.DefaultMTU, "largest datagram, in `BYTES` of UDP payload")
 	f.DurationVar(&opt.flush, "flush", 500*time.Millisecond, "`TIME` that a payload may wait in a buffer")
@@ -177,6 +177,9 @@ func (o *options) check() error {
 	if o.flush <= 0 {
 		return fmt.Errorf("--flush %v: must be positive; --unbuffered waits for nothing", o.flush)
 	}
+	if o.kicker != nil && len(o.files()) == 0 {
+		return errors.New("--kicker: there is no file to rotate (-w, -W, -o, -J); standard output is not")
+	}
 	if o.random && o.interval == 0 {
 		return errors.New("--randomize: there is no --interval to begin anew")
 	}
@@ -190,31 +193,6 @@ func (o *options) check() error {
 		return errors.New("--keep-net-raw: goes with --user; without it nothing is given up")
 	}
 	return o.checkOutputs()
-}
-
-// checkOutputs finds outputs in each other's way, or in that of an input.
-func (o *options) checkOutputs() error {
-	onStdout, files := "", map[string]string{}
-	for _, out := range []struct{ flag, name string }{{"-w", o.write}, {"-W", o.writeIP}, {"-o", o.text}, {"-J", o.json}} {
-		if out.name == "" {
-			continue
-		}
-		if out.name == "-" {
-			if onStdout != "" {
-				return fmt.Errorf("%s and %s: standard output can carry one of them", onStdout, out.flag)
-			}
-			onStdout = out.flag
-		} else if other := files[out.name]; other != "" {
-			return fmt.Errorf("%s and %s write the same file %s", other, out.flag, out.name)
-		}
-		files[out.name] = out.flag
-		for _, in := range o.inputs {
-			if in.kind.isFile() && capture.SameFile(in.name, out.name) {
-				return fmt.Errorf("%s %s: is an input too, and would be overwritten", out.flag, out.name)
-			}
-		}
-	}
-	return nil
 }
 
 // waits says whether an input waits for packets.
@@ -233,24 +211,6 @@ const (
 
 // ring is the size of an interface's ring in bytes.
 func (o *options) ring() int { return o.bufferKiB << 10 }
-
-// textName is the file that the text goes to, "" where none is wanted.
-func (o *options) textName() string {
-	if o.text == "" && !o.quiet && o.write != "-" && o.writeIP != "-" && o.json != "-" {
-		return "-"
-	}
-	return o.text
-}
-
-// files are the output files that are no standard output.
-func (o *options) files() (names []string) {
-	for _, name := range []string{o.write, o.writeIP, o.text, o.json} {
-		if name != "" && name != "-" {
-			names = append(names, name)
-		}
-	}
-	return names
-}
 
 // try opens the inputs to find out whether the options hold, reads nothing, and
 // says so. Sockets are not opened: they may be in use by the sensor that runs.

@@ -99,6 +99,19 @@ func (f socketsFlag) Set(s string) error {
 	return err
 }
 
+// nameFlag is the name of a file.
+type nameFlag struct{ name *string }
+
+func (f nameFlag) String() string { return "" }
+func (f nameFlag) Type() string   { return "file" }
+func (f nameFlag) Set(s string) error {
+	if s == "" {
+		return errors.New("no name")
+	}
+	*f.name = s
+	return nil
+}
+
 // labelFlag is a 32-bit label in this base, 0 for one that a prefix tells.
 type labelFlag struct {
 	value *uint32

@@ -27,9 +27,10 @@ func main() {
 // run is the program; text of its own (help, version) goes to stdout, words to
 // stderr.
 func run(args []string, stdout, stderr io.Writer) int {
-	// A closed pipe is an error of the write, so that the other outputs are
-	// flushed and the counters are printed.
-	signal.Ignore(syscall.SIGPIPE)
+	// A closed pipe and a file at its limit (ulimit -f) are errors of the write,
+	// so that the other outputs are flushed and the counters are printed. To
+	// ignore these signals would have kicker commands ignore them too.
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE, syscall.SIGXFSZ)
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	go func() {

@@ -74,8 +74,8 @@ var outputMetrics = []struct {
 var (
 	skippedDesc = metric("input_skipped_total", "Of what was read, what gave no 5-tuple, by reason.", "input", "reason")
 	inputUp     = metric("input_up", "1 while packets can come from the interface.", "input")
-	errorsDesc  = metric("output_errors_total", "Datagrams or writes that failed, by reason.", "output", "message", "reason")
-	outputUp    = metric("output_up", "1 while the destination takes datagrams.", "output", "message")
+	errorsDesc  = metric("output_errors_total", "Datagrams that failed, or payloads of files, by reason.", "output", "message", "reason")
+	outputUp    = metric("output_up", "1 while the output takes what it is given.", "output", "message")
 )
 
 // Describe implements prometheus.Collector.
@@ -124,8 +124,6 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 		for reason, n := range out.Errors {
 			count(errorsDesc, n, out.label, out.message, reason)
 		}
-		if out.destination {
-			up(outputUp, out.Down, out.label, out.message)
-		}
+		up(outputUp, out.Down, out.label, out.message)
 	}
 }

@@ -141,7 +141,8 @@ func losses(before, now *report, share float64) (all []loss) {
 }
 
 // problems says why the sensor is not healthy: an interface that is away, a
-// source that does not come round, no destination that takes anything.
+// source that does not come round, a file that takes nothing, no destination
+// that does.
 func problems(r *report) (all []string) {
 	for _, in := range r.inputs {
 		if in.Down {
@@ -153,11 +154,13 @@ func problems(r *report) (all []string) {
 	}
 	destinations, down := 0, 0
 	for _, out := range r.outputs {
-		if out.destination {
+		switch {
+		case out.destination && out.Down:
+			destinations, down = destinations+1, down+1
+		case out.destination:
 			destinations++
-		}
-		if out.Down {
-			down++
+		case out.Down:
+			all = append(all, "file "+out.Name+" takes no payloads")
 		}
 	}
 	if destinations > 0 && down == destinations {

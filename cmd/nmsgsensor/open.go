@@ -48,6 +48,8 @@ func (s *sensor) openFeeds(ctx context.Context) error {
 	for _, in := range s.opt.inputs {
 		src, err := s.openInput(ctx, in)
 		switch {
+		case err != nil && ctx.Err() != nil:
+			return ctx.Err()
 		case err != nil && (len(s.opt.inputs) == 1 || !in.kind.isFile() || errors.Is(err, capture.ErrFilter)):
 			return err
 		case err != nil:
@@ -94,18 +96,19 @@ func (s *sensor) openDrains(ctx context.Context) error {
 	opt := s.opt
 	ipconn := output.Payloads{Kind: output.IPConn, Labels: opt.labels, Now: opt.stampNow, Zlib: opt.zlib, Single: opt.single}
 	packet := output.Payloads{Kind: output.Packet, Labels: opt.labels, Zlib: opt.zlib, Single: opt.single}
+	files := output.FileConfig{Rotation: opt.rotation, Endure: opt.waits(), Log: opt.log}
 	immediate := isTerminal(os.Stdout)
 	if name := opt.textName(); name != "" {
-		s.drain("text", output.NewText(name, encode.Labels{}, name == "-" && immediate || opt.single, opt.rotation))
+		s.drain("text", output.NewText(name, encode.Labels{}, name == "-" && immediate || opt.single, files))
 	}
 	if opt.json != "" {
-		s.drain("json", output.NewJSON(opt.json, opt.labels, opt.json == "-" && immediate || opt.single, opt.rotation))
+		s.drain("json", output.NewJSON(opt.json, opt.labels, opt.json == "-" && immediate || opt.single, files))
 	}
 	if opt.write != "" {
-		s.drain("packet", output.NewFile(opt.write, packet, opt.rotation))
+		s.drain("packet", output.NewFile(opt.write, packet, files))
 	}
 	if opt.writeIP != "" {
-		s.drain("ipconn", output.NewFile(opt.writeIP, ipconn, opt.rotation))
+		s.drain("ipconn", output.NewFile(opt.writeIP, ipconn, files))
 	}
 	cfg := output.UDPConfig{MTU: opt.mtu, Mirror: opt.mirror, Log: opt.log}
 	if !s.opt.waits() {

@@ -50,34 +50,34 @@ type statSink interface {
 	Stats() []output.Stats
 }
 
+// rotationLag is how long a file may stay behind its interval.
+const rotationLag = 500 * time.Millisecond
+
 // kickerTime is how long the end waits for kicker commands.
 const kickerTime = 10 * time.Second
 
-// sense reads all inputs until they end, the context is done, the count is
-// reached or a sink can't go on. Counters go to stderr.
+// sense reads all inputs until they end, the context is done, the count or the
+// time is reached or a sink can't go on. Counters go to stderr.
 func sense(ctx context.Context, opt *options, stderr io.Writer) error {
 	s := &sensor{opt: opt, stderr: stderr}
-	if err := s.open(ctx); err != nil {
+	// Inputs keep the context with which they are opened, so it has to be this one.
+	ctx, cancel := opt.bound(ctx)
+	defer cancel()
+	err := s.open(ctx)
+	switch {
+	case err == nil:
+		s.work(ctx, cancel)
+		err = s.stage.failed // of the flush too
+	case errors.Is(err, ctx.Err()):
+		err = nil // it was stopped while it waited for an input's first bytes
+	default:
 		return errors.Join(err, s.stage.close())
 	}
-	s.monitor.keep(s.report())
-	if s.server != nil {
-		defer s.server.serve()()
+	if closing := s.stage.close(); err == nil {
+		err = closing
 	}
 	if opt.rotation != nil {
 		defer opt.rotation.Wait(kickerTime)
-	} else {
-		s.stage.left = opt.count // else the count is that of each file
-		if opt.interval > 0 {
-			var cancel context.CancelFunc
-			ctx, cancel = context.WithDeadline(ctx, output.NextInterval(time.Now(), opt.interval, opt.offset))
-			defer cancel()
-		}
-	}
-	s.run(ctx)
-	err := s.stage.failed // of the flush too
-	if closing := s.stage.close(); err == nil {
-		err = closing
 	}
 	last := s.report()
 	s.tell(last)
@@ -85,6 +85,26 @@ func sense(ctx context.Context, opt *options, stderr io.Writer) error {
 		err = errReported
 	}
 	return err
+}
+
+// bound is a context that ends with the interval, where that is the time to run.
+func (o *options) bound(ctx context.Context) (context.Context, context.CancelFunc) {
+	if o.interval > 0 && o.rotation == nil {
+		return context.WithDeadline(ctx, output.NextInterval(time.Now(), o.interval, o.offset))
+	}
+	return context.WithCancel(ctx)
+}
+
+// work reads and answers.
+func (s *sensor) work(ctx context.Context, cancel func()) {
+	s.monitor.keep(s.report())
+	if s.server != nil {
+		defer s.server.serve()()
+	}
+	if s.opt.rotation == nil {
+		s.stage.left = s.opt.count // else the count is that of each file
+	}
+	s.run(ctx, cancel)
 }
 
 // report gathers all counters.
@@ -115,9 +135,7 @@ func (s *sensor) tell(r *report) {
 
 // run runs regular files one after the other, so that the same command gives the
 // same output, and everything else at the same time.
-func (s *sensor) run(ctx context.Context) {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
+func (s *sensor) run(ctx context.Context, cancel func()) {
 	var running sync.WaitGroup
 	var files []*feed
 	for _, f := range s.feeds {
@@ -152,7 +170,7 @@ func (s *sensor) read(ctx context.Context, cancel func(), f *feed) {
 	err := f.source.Run(ctx, s.stage.intake(&f.tally, s.own))
 	var sink sinkError
 	switch {
-	case err == nil || ctx.Err() != nil && errors.Is(err, context.Canceled):
+	case err == nil || errors.Is(err, ctx.Err()):
 	case errors.Is(err, errDone), errors.As(err, &sink):
 		cancel()
 	default:
@@ -174,7 +192,11 @@ func (s *sensor) tick(stop <-chan struct{}, cancel func()) {
 			}
 		}
 	}
-	ticker := time.NewTicker(s.opt.flush)
+	every := s.opt.flush
+	if s.opt.rotation != nil && s.opt.rotation.Every > 0 {
+		every = min(every, rotationLag)
+	}
+	ticker := time.NewTicker(every)
 	defer ticker.Stop()
 	for {
 		select {

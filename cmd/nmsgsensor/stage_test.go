@@ -65,8 +65,8 @@ func TestStageEndsWithTheErrorOfASink(t *testing.T) {
 
 func TestStageDoesNotAllocate(t *testing.T) {
 	s := &stage{sinks: []output.Sink{
-		output.NewText("/dev/null", encode.Labels{}, false, nil),
-		output.NewFile("/dev/null", output.Payloads{Kind: output.Packet}, nil),
+		output.NewText("/dev/null", encode.Labels{}, false, output.FileConfig{}),
+		output.NewFile("/dev/null", output.Payloads{Kind: output.Packet}, output.FileConfig{}),
 	}}
 	var got tally
 	intake := s.intake(&got, nil)
@@ -80,7 +80,7 @@ func TestStageDoesNotAllocate(t *testing.T) {
 }
 
 func BenchmarkStage(b *testing.B) {
-	s := &stage{sinks: []output.Sink{output.NewFile("/dev/null", output.Payloads{Kind: output.Packet}, nil)}}
+	s := &stage{sinks: []output.Sink{output.NewFile("/dev/null", output.Payloads{Kind: output.Packet}, output.FileConfig{})}}
 	var got tally
 	intake := s.intake(&got, nil)
 	batch := make([]capture.Packet, 256)

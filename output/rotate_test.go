@@ -1,0 +1,93 @@
+package output
+
+import (
+	"bytes"
+	"errors"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"nmsgsensor/encode"
+)
+
+// TestRotation: the files together are what went in, each has its name and its
+// command.
+func TestRotation(t *testing.T) {
+	dir := t.TempDir()
+	kicked := filepath.Join(dir, "kicked")
+	r := &Rotation{Command: "echo >>'" + kicked + "'", Count: 10}
+	f := NewFile(filepath.Join(dir, "base"), Payloads{Kind: IPConn}, FileConfig{Rotation: r})
+	text := NewText(filepath.Join(dir, "text"), encode.Labels{}, false, FileConfig{Rotation: r})
+	all := records(t, "nmsg/ipconn.nmsg")
+	const n = 95
+	for i := range n {
+		rec := all[0]
+		rec.Tuple.SrcPort = uint16(i)
+		for _, s := range []Sink{f, text} {
+			if err := s.Write(&rec); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if i == 42 {
+			if err := f.Rotate(); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if err := errors.Join(f.Close(), text.Close()); err != nil {
+		t.Fatal(err)
+	}
+	r.Wait(10 * time.Second)
+	names, _ := filepath.Glob(filepath.Join(dir, "base.*"))
+	seen := map[uint16]int{}
+	for _, name := range names {
+		if ok, _ := filepath.Match("base.????????.????.*.?????????.nmsg", filepath.Base(name)); !ok {
+			t.Errorf("name %s", name)
+		}
+		b, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var d encode.Decoder
+		for r := encode.NewReader(bytes.NewReader(b)); ; {
+			c, err := r.Next()
+			if err != nil {
+				break
+			}
+			d.Decode(c, netip.AddrPort{}, time.Time{}, func(p *encode.Payload, _ bool) error {
+				tp, _ := encode.ParseIPConn(p.Data)
+				seen[tp.SrcPort]++
+				return nil
+			})
+		}
+	}
+	for i := range uint16(n) {
+		if seen[i] != 1 {
+			t.Errorf("payload %d is there %d times", i, seen[i])
+		}
+	}
+	if len(names) != 11 { // of ten each, but that one was ended early
+		t.Errorf("%d files", len(names))
+	}
+	texts, _ := filepath.Glob(filepath.Join(dir, "text.*"))
+	lines, _ := os.ReadFile(kicked)
+	if got := bytes.Count(lines, []byte("\n")); got != len(names)+len(texts) || len(texts) != 10 {
+		t.Errorf("%d commands for %d and %d files: %s", got, len(names), len(texts), lines)
+	}
+	if left, _ := filepath.Glob(filepath.Join(dir, ".*.part")); len(left) != 0 {
+		t.Errorf("left %v", left)
+	}
+}
+
+func TestNextInterval(t *testing.T) {
+	for _, c := range []struct{ now, every, offset, want int64 }{
+		{100, 60, 0, 120}, {120, 60, 0, 180}, {119, 60, 0, 120}, {100, 60, 7, 127}, {126, 60, 7, 127}, {127, 60, 7, 187},
+	} {
+		got := NextInterval(time.Unix(c.now, 5), time.Duration(c.every)*time.Second, time.Duration(c.offset)*time.Second)
+		if got.Unix() != c.want || got.Nanosecond() != 0 {
+			t.Errorf("%v: %v", c, got)
+		}
+	}
+}
