@@ -62,6 +62,14 @@ func dlt(t LinkType) LinkType {
 	switch t {
 	case linkRaw, linkRaw14:
 		return C.DLT_RAW
+	case 100:
+		return C.DLT_ATM_RFC1483
+	case 102:
+		return C.DLT_SLIP_BSDOS
+	case 103:
+		return C.DLT_PPP_BSDOS
+	case 106:
+		return C.DLT_ATM_CLIP
 	}
 	return t
 }

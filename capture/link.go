@@ -28,6 +28,7 @@ const (
 	linkIPv4       LinkType = 228
 	linkIPv6       LinkType = 229
 	linkNFLOG      LinkType = 239
+	linkIPoIB      LinkType = 242
 	linkSLL2       LinkType = 276
 )
 
@@ -54,6 +55,7 @@ var linkLayers = map[LinkType]struct {
 	linkIPv4:       {"IPV4", decodeBare},
 	linkIPv6:       {"IPV6", decodeBare},
 	linkNFLOG:      {"NFLOG", decodeNFLOG},
+	linkIPoIB:      {"IPOIB", decodeIPoIB},
 	linkSLL2:       {"LINUX_SLL2", decodeSLL2},
 }
 
@@ -153,7 +155,6 @@ func decodeSLL2(b []byte) ([]byte, Reason) {
 func decodeCooked(arphrd, protocol uint16, b []byte) ([]byte, Reason) {
 	const (
 		arphrdNetlink  = 824
-		arphrdGRE      = 778
 		arphrdRadiotap = 803
 		arphrdFRAD     = 770
 		protocol8023   = 1 // Novell 802.3 without LLC: IPX
@@ -170,6 +171,25 @@ func decodeCooked(arphrd, protocol uint16, b []byte) ([]byte, Reason) {
 		return decodeLLC(b)
 	}
 	return decodeEtherType(protocol, b)
+}
+
+// decodeIPoIB is IP over InfiniBand: four bytes that begin with an ethertype (RFC
+// 4391 section 6), as the list of link types has it, and where these bytes are
+// no such header, 40 bytes of addresses before it, as files have it. No queue
+// pair has the flags that would make an address look like the header.
+func decodeIPoIB(b []byte) ([]byte, Reason) {
+	const headerLen, addressesLen = 4, 40
+	if len(b) < headerLen {
+		return nil, LinkCut
+	}
+	switch binary.BigEndian.Uint32(b) {
+	case etherIPv4 << 16, etherIPv6 << 16:
+		return b[headerLen:], 0
+	}
+	if len(b) < addressesLen+headerLen {
+		return nil, LinkCut
+	}
+	return decodeEtherType(binary.BigEndian.Uint16(b[addressesLen:]), b[addressesLen+headerLen:])
 }
 
 // decodePPI is a PPI header with another link type behind it (CACE PPI spec 1.0).

@@ -132,7 +132,7 @@ func decodePPP(b []byte) ([]byte, Reason) {
 	if len(b) >= 2 && b[0] == 0xff && b[1] == 0x03 {
 		b = b[2:]
 	}
-	if len(b) == 0 {
+	if len(b) == 0 || len(b) == 1 && b[0] == 0xff {
 		return nil, LinkCut
 	}
 	protocol := uint16(b[0])

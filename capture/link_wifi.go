@@ -3,14 +3,15 @@ package capture
 import "encoding/binary"
 
 // decodeRadiotap is an IEEE 802.11 frame behind a radiotap header
-// (www.radiotap.org): version, a byte of padding, the length of it all.
+// (www.radiotap.org): version, which readers do not look at, a byte of padding,
+// the length of it all.
 func decodeRadiotap(b []byte) ([]byte, Reason) {
 	const headerLen = 8
 	if len(b) < headerLen {
 		return nil, LinkCut
 	}
 	n := int(binary.LittleEndian.Uint16(b[2:]))
-	if b[0] != 0 || n < headerLen {
+	if n < headerLen {
 		return nil, LinkBad
 	}
 	if len(b) < n {

@@ -64,7 +64,7 @@ func isPcap(head []byte) bool {
 // newPcap reads the file header.
 func newPcap(head []byte, filter string) (*pcapFile, error) {
 	order, magic := pcapOrder(head)
-	f := &pcapFile{order: order, recordLen: pcapRecordLen, nanoUnit: 1000}
+	f := &pcapFile{order: order, recordLen: pcapRecordLen, nanoUnit: 1000, doubt: doubt{last: noTime}}
 	switch magic {
 	case magicNano:
 		f.nanoUnit = 1
@@ -87,12 +87,13 @@ func newPcap(head []byte, filter string) (*pcapFile, error) {
 
 // record is the header of a record.
 type record struct {
-	sec, frac       uint32
+	sec             int64
+	frac            uint32
 	capLen, wireLen uint32
 }
 
 func (f *pcapFile) record(b []byte) record {
-	r := record{f.order.Uint32(b), f.order.Uint32(b[4:]), f.order.Uint32(b[8:]), f.order.Uint32(b[12:])}
+	r := record{int64(f.order.Uint32(b)), f.order.Uint32(b[4:]), f.order.Uint32(b[8:]), f.order.Uint32(b[12:])}
 	if f.swap == swapAlways || f.swap == swapMaybe && r.capLen > r.wireLen {
 		r.capLen, r.wireLen = r.wireLen, r.capLen
 	}
@@ -105,6 +106,9 @@ func (f *pcapFile) next(b []byte, atEnd bool, p *Packet) (step, error) {
 		return step{need: f.recordLen}, nil
 	}
 	r := f.record(b)
+	if f.doubt.last == noTime {
+		f.doubt.last = r.sec
+	}
 	if r.capLen > maxCapture {
 		return step{}, errRecord
 	}
@@ -113,15 +117,15 @@ func (f *pcapFile) next(b []byte, atEnd bool, p *Packet) (step, error) {
 		return step{need: n}, nil
 	}
 	if f.doubts(r, b[n:]) {
-		if len(b) < n+doubtReach && !atEnd {
-			return step{need: n + doubtReach}, nil
-		}
-		if f.misread(r, b, n, atEnd) {
+		switch misread, need := f.misread(r, b, n, atEnd); {
+		case need > 0:
+			return step{need: need}, nil
+		case misread:
 			return step{}, errRecord
 		}
 	}
 	f.doubt.last = r.sec
-	p.Time = time.Unix(int64(r.sec), int64(r.frac)*f.nanoUnit).UTC()
+	p.Time = time.Unix(r.sec, int64(r.frac)*f.nanoUnit).UTC()
 	f.take(p, b[f.recordLen:n:n], r.wireLen)
 	return step{used: int64(n), isPacket: true}, nil
 }
