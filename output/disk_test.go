@@ -90,7 +90,7 @@ func TestFullDiskIsLivedWith(t *testing.T) {
 	}{
 		NewFile(in("plain"), Payloads{Kind: IPConn}, cfg), NewFile(in("zlib"), Payloads{Kind: IPConn, Zlib: true}, cfg),
 		NewFile(in("single"), Payloads{Kind: IPConn, Single: true}, cfg), NewFile(in("rotated"), Payloads{Kind: IPConn}, rotating),
-		NewText(in("lines.txt"), encode.Labels{}, false, cfg), NewJSON(in("lines.json"), encode.Labels{}, false, cfg),
+		NewText(in("lines.txt"), Payloads{}, false, cfg), NewJSON(in("lines.json"), Payloads{}, false, cfg),
 	}
 	r := records(t, "nmsg/ipconn.nmsg")[0]
 	written := uint64(0)
@@ -165,7 +165,7 @@ func TestWhatDoesNotComeBackIsAnError(t *testing.T) {
 	}
 	all := records(t, "nmsg/ipconn.nmsg")
 	write := func(name string) *Lines {
-		l := NewText(filepath.Join(dir, name), encode.Labels{}, true, FileConfig{Endure: true, Log: slog.New(slog.DiscardHandler)})
+		l := NewText(filepath.Join(dir, name), Payloads{}, true, FileConfig{Endure: true, Log: slog.New(slog.DiscardHandler)})
 		l.Write(&all[0])
 		return l
 	}

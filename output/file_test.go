@@ -39,14 +39,14 @@ func TestFilesAreThoseOfNmsgtool(t *testing.T) {
 
 func TestJSONIsThatOfNmsgtool(t *testing.T) {
 	out := filepath.Join(t.TempDir(), "out.json")
-	writeAll(t, NewJSON(out, encode.Labels{}, false, FileConfig{}), records(t, "nmsg/ipconn.nmsg"))
+	writeAll(t, NewJSON(out, Payloads{}, false, FileConfig{}), records(t, "nmsg/ipconn.nmsg"))
 	sameFile(t, out, "../testdata/nmsg/ipconn.json")
 }
 
 // TestJSONWithLabels has the line that nmsgtool 1.3.3 printed for this message.
 func TestJSONWithLabels(t *testing.T) {
 	out := filepath.Join(t.TempDir(), "out.json")
-	writeAll(t, NewJSON(out, encode.Labels{Source: 0xab, Operator: 5, Group: 7}, false, FileConfig{}), records(t, "nmsg/ipconn.nmsg")[:1])
+	writeAll(t, NewJSON(out, Payloads{Labels: encode.Labels{Source: 0xab, Operator: 5, Group: 7}}, false, FileConfig{}), records(t, "nmsg/ipconn.nmsg")[:1])
 	got, _ := os.ReadFile(out)
 	want := `{"time":"2015-02-22 20:54:07.143420934","vname":"base","mname":"ipconn","source":"000000ab","operator":5,"group":7,` +
 		`"message":{"proto":6,"srcip":"192.0.2.1","srcport":51512,"dstip":"198.51.100.2","dstport":443}}` + "\n"
@@ -60,7 +60,7 @@ func TestText(t *testing.T) {
 	v4 := tuple.Tuple{Src: netip.MustParseAddr("10.0.1.52"), Dst: netip.MustParseAddr("255.255.255.255"), SrcPort: 17500, DstPort: 17500, Proto: 17}
 	v6 := tuple.Tuple{Src: netip.MustParseAddr("2001:db8::1"), Dst: netip.MustParseAddr("::192.0.2.1"), SrcPort: 443, DstPort: 51512, Proto: 6}
 	out := filepath.Join(t.TempDir(), "out.txt")
-	writeAll(t, NewText(out, encode.Labels{}, false, FileConfig{}), []Record{
+	writeAll(t, NewText(out, Payloads{}, false, FileConfig{}), []Record{
 		{Time: at, Tuple: v4, HasTuple: true, Type: encode.TypePacket},
 		{Time: at.Add(-33 * time.Millisecond), Labels: encode.Labels{Source: 0xab, Operator: 5, Group: 7}, Tuple: v6, HasTuple: true, Type: encode.TypeIPConn},
 		{Time: at, Type: encode.TypePacket, Packet: []byte{0x45}},

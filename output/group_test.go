@@ -69,6 +69,6 @@ func TestBroadcastAndMulticast(t *testing.T) {
 			t.Errorf("%s: %v, %+v", to, err, u.Stats()[0])
 			continue
 		}
-		lawful(t, buf[:n], DefaultMTU, map[uint32]uint32{})
+		(&law{mtu: DefaultMTU}).judge(t, buf[:n])
 	}
 }

@@ -7,9 +7,9 @@ import "strconv"
 // none), absent where they are not set.
 func (l *Lines) appendJSON(b []byte, r *Record) []byte {
 	b = append(b, `{"time":"`...)
-	b = l.clock.append(b, r.Time)
+	b = l.clock.append(b, l.payloads.time(r))
 	b = append(b, `","vname":"base","mname":"ipconn"`...)
-	labels := r.Labels.Or(l.labels)
+	labels := r.Labels.Or(l.payloads.Labels)
 	if labels.Source != 0 {
 		b = append(b, `,"source":"`...)
 		b = append(appendHex8(b, labels.Source), '"')

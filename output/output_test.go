@@ -80,7 +80,7 @@ func TestSinksDoNotAllocate(t *testing.T) {
 	}
 	all := records(t, "nmsg/ipconn.nmsg")
 	for name, s := range map[string]Sink{
-		"text": NewText("/dev/null", encode.Labels{}, false, FileConfig{}), "JSON": NewJSON("/dev/null", encode.Labels{}, false, FileConfig{}),
+		"text": NewText("/dev/null", Payloads{}, false, FileConfig{}), "JSON": NewJSON("/dev/null", Payloads{}, false, FileConfig{}),
 		"file": NewFile("/dev/null", Payloads{Kind: IPConn}, FileConfig{}), "UDP": udp,
 	} {
 		for range 50_000 {
@@ -100,8 +100,8 @@ func BenchmarkSinks(b *testing.B) {
 		name string
 		make func() Sink
 	}{
-		{"text", func() Sink { return NewText("/dev/null", encode.Labels{}, false, FileConfig{}) }},
-		{"JSON", func() Sink { return NewJSON("/dev/null", encode.Labels{}, false, FileConfig{}) }},
+		{"text", func() Sink { return NewText("/dev/null", Payloads{}, false, FileConfig{}) }},
+		{"JSON", func() Sink { return NewJSON("/dev/null", Payloads{}, false, FileConfig{}) }},
 		{"file", func() Sink { return NewFile("/dev/null", Payloads{Kind: IPConn}, FileConfig{}) }},
 		{"UDP", func() Sink {
 			u, _ := DialUDP([]Sockspec{c.spec}, UDPConfig{Payloads: Payloads{Kind: IPConn}})

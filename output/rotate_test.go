@@ -19,7 +19,7 @@ func TestRotation(t *testing.T) {
 	kicked := filepath.Join(dir, "kicked")
 	r := &Rotation{Command: "echo >>'" + kicked + "'", Count: 10}
 	f := NewFile(filepath.Join(dir, "base"), Payloads{Kind: IPConn}, FileConfig{Rotation: r})
-	text := NewText(filepath.Join(dir, "text"), encode.Labels{}, false, FileConfig{Rotation: r})
+	text := NewText(filepath.Join(dir, "text"), Payloads{}, false, FileConfig{Rotation: r})
 	all := records(t, "nmsg/ipconn.nmsg")
 	const n = 95
 	for i := range n {

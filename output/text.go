@@ -14,7 +14,7 @@ import (
 type Lines struct {
 	w         *writer
 	append    func(*Lines, []byte, *Record) []byte
-	labels    encode.Labels
+	payloads  Payloads
 	immediate bool
 	buf       []byte
 	n         uint64 // records in buf
@@ -26,17 +26,17 @@ const linesBuffer = 64 << 10
 
 // NewText returns a sink of text, two lines a record, as pynmsgpacket prints
 // it. The name "-" is standard output; other files are created when the first
-// record comes. Labels replace a record's own where they are set. With
-// immediate, text does not wait once a source has no more at hand. With a
-// Rotation, the name is the beginning of the files' names.
-func NewText(name string, labels encode.Labels, immediate bool, cfg FileConfig) *Lines {
-	return &Lines{w: newWriter(name, cfg, ""), labels: labels, immediate: immediate, append: (*Lines).appendText}
+// record comes. Of payloads, labels and time count. With immediate, text does
+// not wait once a source has no more at hand. With a Rotation, the name is the
+// beginning of the files' names.
+func NewText(name string, payloads Payloads, immediate bool, cfg FileConfig) *Lines {
+	return &Lines{w: newWriter(name, cfg, ""), payloads: payloads, immediate: immediate, append: (*Lines).appendText}
 }
 
 // NewJSON returns a sink of JSON, one object a line: what nmsgtool -J prints
 // for the base:ipconn of the record.
-func NewJSON(name string, labels encode.Labels, immediate bool, cfg FileConfig) *Lines {
-	return &Lines{w: newWriter(name, cfg, ".json"), labels: labels, immediate: immediate, append: (*Lines).appendJSON}
+func NewJSON(name string, payloads Payloads, immediate bool, cfg FileConfig) *Lines {
+	return &Lines{w: newWriter(name, cfg, ".json"), payloads: payloads, immediate: immediate, append: (*Lines).appendJSON}
 }
 
 // Write implements Sink.
@@ -88,13 +88,13 @@ func (l *Lines) Stats() []Stats { return []Stats{l.w.stats()} }
 //	10.0.1.52.17500 --> 255.255.255.255.17500 (17)
 func (l *Lines) appendText(b []byte, r *Record) []byte {
 	b = append(b, '[')
-	b = l.clock.append(b, r.Time)
+	b = l.clock.append(b, l.payloads.time(r))
 	if r.Type == encode.TypeIPConn {
 		b = append(b, "] [1:5 base ipconn] ["...)
 	} else {
 		b = append(b, "] [1:12 base packet] ["...)
 	}
-	labels := r.Labels.Or(l.labels)
+	labels := r.Labels.Or(l.payloads.Labels)
 	if labels.Source != 0 {
 		b = appendHex8(b, labels.Source)
 	}

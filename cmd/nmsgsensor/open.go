@@ -7,7 +7,6 @@ import (
 	"runtime/debug"
 
 	"nmsgsensor/capture"
-	"nmsgsensor/encode"
 	"nmsgsensor/output"
 )
 
@@ -99,10 +98,10 @@ func (s *sensor) openDrains(ctx context.Context) error {
 	files := output.FileConfig{Rotation: opt.rotation, Endure: opt.waits(), Log: opt.log}
 	immediate := isTerminal(os.Stdout)
 	if name := opt.textName(); name != "" {
-		s.drain("text", output.NewText(name, encode.Labels{}, name == "-" && immediate || opt.single, files))
+		s.drain("text", output.NewText(name, output.Payloads{}, name == "-" && immediate || opt.single, files))
 	}
 	if opt.json != "" {
-		s.drain("json", output.NewJSON(opt.json, opt.labels, opt.json == "-" && immediate || opt.single, files))
+		s.drain("json", output.NewJSON(opt.json, ipconn, opt.json == "-" && immediate || opt.single, files))
 	}
 	if opt.write != "" {
 		s.drain("packet", output.NewFile(opt.write, packet, files))

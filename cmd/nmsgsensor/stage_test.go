@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"nmsgsensor/capture"
-	"nmsgsensor/encode"
 	"nmsgsensor/output"
 	"nmsgsensor/tuple"
 )
@@ -65,7 +64,7 @@ func TestStageEndsWithTheErrorOfASink(t *testing.T) {
 
 func TestStageDoesNotAllocate(t *testing.T) {
 	s := &stage{sinks: []output.Sink{
-		output.NewText("/dev/null", encode.Labels{}, false, output.FileConfig{}),
+		output.NewText("/dev/null", output.Payloads{}, false, output.FileConfig{}),
 		output.NewFile("/dev/null", output.Payloads{Kind: output.Packet}, output.FileConfig{}),
 	}}
 	var got tally
