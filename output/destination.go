@@ -9,6 +9,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"nmsgsensor/encode"
 )
 
@@ -17,6 +19,9 @@ const (
 	maxQueue = 64
 	// sendBuffer is asked for; the kernel may give less.
 	sendBuffer = 4 << 20
+	// maxTries is how often a datagram is tried again: what the network says of
+	// datagrams that had left before, the kernel tells in place of trying it.
+	maxTries = 3
 )
 
 // destination is one collector. All but its counters and its address is guarded
@@ -30,6 +35,7 @@ type destination struct {
 	set   uint32 // id of the next set of fragments; counted, as two of one id would end a collector
 
 	socket  socket
+	astray  bool // the last failure may be that of the address it has here
 	address address
 	opened  func(local, remote netip.AddrPort) // see UDPConfig
 	hurry   <-chan struct{}                    // see UDPConfig
@@ -164,11 +170,16 @@ func (d *destination) pace(stop <-chan struct{}) {
 }
 
 // connect opens the socket once there is an address, and again when the address
-// has changed.
+// has changed, be it the collector's or our own.
 func (d *destination) connect() error {
 	addr, err := d.address.current()
-	if err != nil || d.socket.fd >= 0 && d.socket.addr == addr {
+	if err != nil {
 		return err
+	}
+	astray := d.astray
+	d.astray = false
+	if d.socket.fd >= 0 && d.socket.addr == addr && !(astray && d.socket.moved()) {
+		return nil
 	}
 	if err := d.socket.open(addr); err != nil {
 		return err
@@ -181,32 +192,30 @@ func (d *destination) connect() error {
 
 // transmit sends the first n datagrams.
 func (d *destination) transmit(n int) {
-	for i, refusals := 0, 0; i < n; {
+	var told error // by the last tries
+	for i, tries := 0, 0; i < n; {
 		sent, err := d.socket.send(d.queue, d.ends, i, n)
-		i += sent
-		if sent > 0 && d.worked() {
-			d.address.settled()
-		}
 		if err == nil {
+			if i += sent; tries > 0 {
+				d.failed(refused, uint64(tries), told)
+				d.address.again()
+			} else if d.worked() {
+				d.address.settled()
+			}
+			tries = 0
 			continue
 		}
 		f := failureOf(err)
-		if f == refused {
-			// The kernel tells it of a datagram that had left before; this one it
-			// has not tried.
-			d.failed(refused, 1, err)
-			d.address.again()
-			if refusals++; refusals < maxQueue {
-				continue
-			}
-			f = otherFailure
+		if f != full && tries < maxTries {
+			told, tries = err, tries+1
+			continue
 		}
-		end := n
-		if f != full { // for which there is no room for the others either
-			end = d.containerEnd(i)
+		end := d.containerEnd(i)
+		if err == unix.EAGAIN { // there is no room for the others either
+			end = n
 		}
 		d.lose(i, end, f, err)
-		i = end
+		i, tries = end, 0
 	}
 }
 
@@ -231,6 +240,7 @@ func (d *destination) lose(from, to int, f failure, err error) {
 		start = d.units[k].end
 	}
 	d.failed(f, uint64(to-from), err)
+	d.astray = d.astray || f == unreachable
 	if f != full {
 		d.address.again()
 	}
