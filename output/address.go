@@ -38,7 +38,6 @@ func (a *address) start(host string, port uint16) {
 		return
 	}
 	a.again()
-	a.done.Wait() // the first time is worth waiting for
 }
 
 // current returns the address, or why there is none yet.

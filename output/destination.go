@@ -64,12 +64,19 @@ func newDestination(spec Sockspec, port uint16, cfg *UDPConfig) *destination {
 		socket: socket{fd: -1},
 	}
 	d.address.start(spec.Host, port)
-	d.connect() // if it can't now, then at the first datagram
 	if spec.Rate > 0 {
 		d.limit, d.stop = newLimiter(spec.Rate, spec.Freq), make(chan struct{})
-		d.pacing.Go(func() { d.pace(d.stop) })
 	}
 	return d
+}
+
+// open makes it ready; the first address is worth waiting for.
+func (d *destination) open() {
+	d.address.done.Wait()
+	d.connect() // if it can't now, then at the first datagram
+	if d.limit != nil {
+		d.pacing.Go(func() { d.pace(d.stop) })
+	}
 }
 
 // add queues a sealed container, in fragments of mtu bytes if it is longer.

@@ -23,8 +23,9 @@ type health struct {
 	failures   [numFailures]atomic.Uint64 // units
 }
 
-// calm is how long an output must be without failures to be up again.
-const calm = 2 * time.Second
+// calm is how long an output must be without failures to be up again: the kernel
+// takes three seconds to find that a host is not there.
+const calm = 5 * time.Second
 
 // failed counts n units that failed, and tells of the first.
 func (h *health) failed(f failure, n uint64, err error) {
@@ -61,7 +62,7 @@ func (h *health) errors(reasons []failure) map[string]uint64 {
 type failure uint8
 
 const (
-	refused failure = iota // no collector listens there
+	refused failure = iota // no collector listens there, or its host is not there, as we hear later
 	unreachable
 	full // the socket's or the interface's queue
 	tooLarge

@@ -29,35 +29,70 @@ type message struct {
 // open connects to addr, in place of where the socket was before.
 func (s *socket) open(addr netip.AddrPort) error {
 	s.close()
-	family, to := unix.AF_INET, unix.Sockaddr(&unix.SockaddrInet4{Port: int(addr.Port()), Addr: v4(addr.Addr())})
-	if !addr.Addr().Unmap().Is4() {
-		family = unix.AF_INET6
-		to = &unix.SockaddrInet6{Port: int(addr.Port()), Addr: addr.Addr().As16(), ZoneId: zone(addr.Addr().Zone())}
-	}
-	fd, err := unix.Socket(family, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
+	fd, err := dial(addr)
 	if err != nil {
-		return os.NewSyscallError("socket", err)
+		return err
 	}
 	// The larger buffer needs a capability, the smaller is what the host allows;
 	// neither is worth failing for.
 	if unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_SNDBUFFORCE, sendBuffer) != nil {
 		unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_SNDBUF, sendBuffer)
 	}
-	err = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_BROADCAST, 1)
-	if err == nil {
-		err = unix.Connect(fd, to)
-	}
-	if err != nil {
-		unix.Close(fd)
-		return os.NewSyscallError("connect", err)
-	}
 	s.fd, s.addr = fd, addr
 	return nil
 }
 
+// dial returns a descriptor that is connected to addr.
+func dial(addr netip.AddrPort) (int, error) {
+	family, to := unix.AF_INET, unix.Sockaddr(&unix.SockaddrInet4{Port: int(addr.Port()), Addr: v4(addr.Addr())})
+	level, hear := unix.IPPROTO_IP, unix.IP_RECVERR
+	if !addr.Addr().Unmap().Is4() {
+		family, level, hear = unix.AF_INET6, unix.IPPROTO_IPV6, unix.IPV6_RECVERR
+		to = &unix.SockaddrInet6{Port: int(addr.Port()), Addr: addr.Addr().As16(), ZoneId: zone(addr.Addr().Zone())}
+	}
+	fd, err := unix.Socket(family, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
+	if err != nil {
+		return -1, os.NewSyscallError("socket", err)
+	}
+	for _, option := range [][3]int{
+		{unix.SOL_SOCKET, unix.SO_BROADCAST, 1},
+		// ip(7): all that the network says of our datagrams, and what the queue
+		// of an interface has no room for, is an error; else only that nobody
+		// listens is.
+		{level, hear, 1},
+		// What comes, such errors too, is not read.
+		{unix.SOL_SOCKET, unix.SO_RCVBUF, 1},
+	} {
+		if err == nil {
+			err = os.NewSyscallError("setsockopt", unix.SetsockoptInt(fd, option[0], option[1], option[2]))
+		}
+	}
+	if err == nil {
+		err = os.NewSyscallError("connect", unix.Connect(fd, to))
+	}
+	if err != nil {
+		unix.Close(fd)
+		return -1, err
+	}
+	return fd, nil
+}
+
 // local returns the address that datagrams come from.
-func (s *socket) local() netip.AddrPort {
-	sa, _ := unix.Getsockname(s.fd) // can't fail on a socket that is open
+func (s *socket) local() netip.AddrPort { return localOf(s.fd) }
+
+// moved says whether datagrams would leave from another address now: a socket
+// keeps the one it got, also when the host no longer has it.
+func (s *socket) moved() bool {
+	fd, err := dial(s.addr)
+	if err != nil {
+		return false
+	}
+	defer unix.Close(fd)
+	return localOf(fd).Addr() != s.local().Addr()
+}
+
+func localOf(fd int) netip.AddrPort {
+	sa, _ := unix.Getsockname(fd) // can't fail on a socket that is open
 	switch sa := sa.(type) {
 	case *unix.SockaddrInet4:
 		return netip.AddrPortFrom(netip.AddrFrom4(sa.Addr), uint16(sa.Port))

@@ -63,6 +63,9 @@ func DialUDP(specs []Sockspec, cfg UDPConfig) (*UDP, error) {
 			u.dests = append(u.dests, newDestination(spec, uint16(port), &cfg))
 		}
 	}
+	for _, d := range u.dests { // whose names are all being resolved by now
+		d.open()
+	}
 	return u, nil
 }
 

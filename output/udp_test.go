@@ -226,38 +226,6 @@ func TestRefusedDatagramsAreCountedAndTheNextIsTried(t *testing.T) {
 	}
 }
 
-// TestDeadAndFullCollectorsCostTheOthersNothing: of three that get the same, one
-// is not there, one reads nothing, and the third gets everything.
-func TestDeadAndFullCollectorsCostTheOthersNothing(t *testing.T) {
-	dead, full, good := listen(t), listen(t), listen(t)
-	dead.conn.Close()
-	full.conn.(*net.UDPConn).SetReadBuffer(1)
-	u, err := DialUDP([]Sockspec{dead.spec, full.spec, good.spec}, UDPConfig{Mirror: true,
-		Payloads: Payloads{Kind: IPConn}, Log: slog.New(slog.DiscardHandler)})
-	if err != nil {
-		t.Fatal(err)
-	}
-	r := records(t, "nmsg/ipconn.nmsg")[0]
-	const n = 20_000
-	for range n {
-		u.Write(&r)
-	}
-	u.Close()
-	var d encode.Decoder
-	got := 0
-	for _, b := range good.drain(t) {
-		d.Decode(b, netip.AddrPort{}, time.Time{}, func(*encode.Payload, bool) error { got++; return nil })
-	}
-	if got != n || d.Lost() != 0 {
-		t.Errorf("%d of %d, lost %d", got, n, d.Lost())
-	}
-	for _, st := range u.Stats() {
-		if st.Payloads+st.Dropped != n {
-			t.Errorf("%+v", st)
-		}
-	}
-}
-
 func TestMirrorAndShare(t *testing.T) {
 	for _, mirror := range []bool{false, true} {
 		a, b := listen(t), listen(t)
