@@ -27,7 +27,7 @@ func readBytes(b []byte) ([]string, Stats, error) {
 	r := bufio.NewReader(bytes.NewReader(b))
 	var src Source
 	src, err := newFile(in, r, Config{Log: quiet})
-	if err == errFormat {
+	if err == ErrFormat {
 		src, err = newStream(in, r, Config{Log: quiet}), nil
 	}
 	if err != nil {

@@ -48,7 +48,7 @@ const lookahead = windowSize / 4
 // errCut says that the input ends inside something.
 var errCut = errors.New("cut short")
 
-// newFile reads the header of a capture. It returns errFormat where there is none.
+// newFile reads the header of a capture. It returns ErrFormat where there is none.
 func newFile(in *input, r *bufio.Reader, cfg Config) (*file, error) {
 	f := &file{in: in, win: newWindow(r), log: cfg.logger(), stats: Stats{Name: in.name, Size: in.size}}
 	warn := func(msg string) { f.log.Warn(msg, "input", in.name) }
@@ -62,7 +62,7 @@ func newFile(in *input, r *bufio.Reader, cfg Config) (*file, error) {
 		head, _ = r.Peek(r.Buffered())
 		f.format, err = newPcapng(head, cfg.Filter, warn)
 	default:
-		return nil, errFormat
+		return nil, ErrFormat
 	}
 	if err != nil {
 		return nil, err

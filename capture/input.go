@@ -53,24 +53,24 @@ func newSource(in *input, want Format, cfg Config) (Source, error) {
 	if len(head) < 4 {
 		if err == io.EOF {
 			if len(head) == 0 {
-				return nil, errors.New("empty file")
+				return nil, ErrEmpty
 			}
-			return nil, errFormat
+			return nil, ErrFormat
 		}
 		return nil, err
 	}
 	isNMSG := string(head) == "NMSG"
 	switch {
 	case isNMSG && want == CaptureFormat:
-		return nil, errors.New("is an NMSG stream, not a capture")
+		return nil, ErrNotCapture
 	case isNMSG:
 		return newStream(in, r, cfg), nil
 	}
 	f, err := newFile(in, r, cfg)
 	if err == nil && want == NMSGFormat {
-		return nil, errors.New("is a capture, not an NMSG stream")
+		return nil, ErrNotNMSG
 	}
-	if err == errFormat && want == NMSGFormat {
+	if err == ErrFormat && want == NMSGFormat {
 		// Garbage before the first container is damage, not another format.
 		return newStream(in, r, cfg), nil
 	}
@@ -80,7 +80,13 @@ func newSource(in *input, want Format, cfg Config) (Source, error) {
 	return f, nil
 }
 
-var errFormat = errors.New("neither pcap, pcapng nor NMSG")
+// Errors of what an input holds.
+var (
+	ErrEmpty      = errors.New("empty file")
+	ErrFormat     = errors.New("neither pcap, pcapng nor NMSG")
+	ErrNotCapture = errors.New("is an NMSG stream, not a capture")
+	ErrNotNMSG    = errors.New("is a capture, not an NMSG stream")
+)
 
 // decompress returns what is in the input, uncompressed, by its first bytes.
 func decompress(in *input) (*bufio.Reader, error) {

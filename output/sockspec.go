@@ -2,6 +2,7 @@ package output
 
 import (
 	"fmt"
+	"net"
 	"net/netip"
 	"strconv"
 	"strings"
@@ -18,10 +19,13 @@ type Sockspec struct {
 // ParseSockspec reads a Sockspec. IPv6 addresses may stand in brackets.
 func ParseSockspec(s string) (Sockspec, error) {
 	bad := func(what string) (Sockspec, error) {
-		return Sockspec{}, fmt.Errorf("%s: %s; the form is ADDR/PORT[..PORT][,RATE[,FREQ]], such as 127.0.0.1/9430", s, what)
+		return Sockspec{}, fmt.Errorf("%s; the form is ADDR/PORT[..PORT][,RATE[,FREQ]], such as 127.0.0.1/9430", what)
 	}
 	fields := strings.Split(s, ",")
 	host, ports, found := strings.Cut(fields[0], "/")
+	if host, port, err := net.SplitHostPort(fields[0]); !found && err == nil {
+		return bad("a slash stands before the port, " + host + "/" + port)
+	}
 	if !found {
 		return bad("no port")
 	}
@@ -43,13 +47,13 @@ func ParseSockspec(s string) (Sockspec, error) {
 	spec.Last = spec.First
 	if isRange {
 		if spec.Last, ok = parsePort(last); !ok || spec.Last < spec.First {
-			return bad("no range of ports")
+			return bad("no range of ports, which has the lower first")
 		}
 	}
 	for i, field := range fields[1:] {
 		n, err := strconv.Atoi(field)
 		if err != nil || n < 1 || i > 1 {
-			return bad("no rate")
+			return bad("RATE and FREQ are numbers from 1")
 		}
 		if i == 0 {
 			spec.Rate = n

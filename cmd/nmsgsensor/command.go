@@ -8,7 +8,6 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"os"
-	"path/filepath"
 	"runtime/debug"
 	"slices"
 	"time"
@@ -16,7 +15,6 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
 
-	"nmsgsensor/capture"
 	"nmsgsensor/encode"
 	"nmsgsensor/output"
 )
@@ -55,38 +53,29 @@ type options struct {
 	metrics    string
 	logFormat  string // text or json
 	log        *slog.Logger
+	config     string // a file with more of these
+	checkOnly  bool
 }
-
-const examples = `  nmsgsensor capture.pcap                      print the tuples of a capture
-  nmsgsensor -i eth0 -s 10.0.1.52/9430         sensor: an interface to a collector
-  nmsgsensor -q -w packets.nmsg capture.pcapng convert frames to base:packet
-  nmsgtool -i eth0 -V base -T packet -w - --unbuffered | nmsgsensor -s 10.0.1.52/9430`
 
 // newCommand returns the command; stderr gets its log and its counters.
 func newCommand(stderr io.Writer) *cobra.Command {
 	opt := options{logFormat: "text"}
-	var config string
-	var checkOnly bool
+	all := groups(&opt)
 	cmd := &cobra.Command{
-		Use:   "nmsgsensor [flags] [input ...]",
-		Short: "Extract the 5-tuples of TCP and UDP packets, print them, send them to NMSG collectors",
-		Long: `nmsgsensor takes packets from network interfaces, pcap and pcapng files, and
-NMSG streams, extracts the 5-tuples of TCP and UDP packets, prints them, and
-sends them as base:ipconn to NMSG collectors.
-
-An input is NMSG, pcap or pcapng, told apart by content; "-" is standard input.
-Without any, standard input is read if it is not a terminal.`,
-		Example:           examples,
+		Use:               "nmsgsensor [flags] [input ...]",
 		Version:           versionText(),
 		SilenceErrors:     true,
 		SilenceUsage:      true,
 		CompletionOptions: cobra.CompletionOptions{DisableDefaultCmd: true},
 		Args:              cobra.ArbitraryArgs,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if config == "" {
-				config = os.Getenv("NMSGSENSOR_CONFIG")
+			if opt.config == "" {
+				opt.config = os.Getenv("NMSGSENSOR_CONFIG")
 			}
-			args, err := configure(cmd.Flags(), config, args)
+			args, err := configure(cmd.Flags(), opt.config, args)
+			if err == nil {
+				err = misplaced(cmd, args)
+			}
 			if err != nil {
 				return usageError{err}
 			}
@@ -105,58 +94,31 @@ Without any, standard input is read if it is not a terminal.`,
 			}
 			opt.log = newLog(stderr, opt.logFormat)
 			opt.schedule()
-			if checkOnly {
+			if opt.checkOnly {
 				return opt.try(cmd.Context(), cmd.OutOrStdout())
+			}
+			if cmd.Flags().Changed("msgtype") && len(opt.sockets) > 0 && len(opt.packets) == 0 {
+				opt.log.Warn("-s sends base:ipconn, whatever -T says; --packet-socket sends base:packet")
 			}
 			return sense(cmd.Context(), &opt, stderr)
 		},
 	}
-	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
+	for _, g := range all {
+		cmd.Flags().AddFlagSet(g.flags)
+	}
+	acceptHabits(cmd.Flags())
+	cmd.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return usageError{flagMistake(cmd.Flags(), err)} })
 	cmd.SetVersionTemplate("{{.Version}}\n")
-	addFlags(cmd, &opt)
-	f := cmd.Flags()
-	f.StringVar(&config, "config", "", "read flags from this TOML `FILE`: their long names are the keys")
-	f.BoolVar(&checkOnly, "check", false, "check flags, configuration, filter and names, and exit")
+	ofCommands := cmd.HelpFunc()
+	cmd.SetHelpFunc(func(c *cobra.Command, args []string) {
+		if c != cmd {
+			ofCommands(c, args)
+			return
+		}
+		writeHelp(c.OutOrStdout(), c, all)
+	})
 	cmd.AddCommand(newInterfacesCommand())
 	return cmd
-}
-
-func addFlags(cmd *cobra.Command, opt *options) {
-	f := cmd.Flags()
-	f.SortFlags = false
-	f.VarP(inputFlag{&opt.inputs, liveInput}, "interface", "i", "capture from this interface, `IF[+][,SNAPLEN]`; + is promiscuous; repeatable")
-	f.VarP(inputFlag{&opt.inputs, nmsgInput}, "readnmsg", "r", "read NMSG from `FILE`; repeatable")
-	f.VarP(inputFlag{&opt.inputs, captureInput}, "readpcap", "p", "read pcap or pcapng from `FILE`; repeatable")
-	f.VarP(inputFlag{&opt.inputs, listenInput}, "listen", "l", "read NMSG from UDP at `ADDR/PORT[..PORT]`; repeatable")
-	f.StringVarP(&opt.filter, "bpf", "b", "", "libpcap `FILTER` for interfaces and captures, applied as written")
-	f.Uint64VarP(&opt.count, "count", "c", 0, "stop after `N` packets or payloads read; with -k: rotate files after N payloads")
-	f.VarP(socketsFlag{&opt.sockets}, "socket", "s", "send base:ipconn to `ADDR/PORT[..PORT][,RATE[,FREQ]]`; RATE in datagrams a second; repeatable")
-	f.Var(socketsFlag{&opt.packets}, "packet-socket", "send base:packet to `ADDR/PORT[..PORT][,RATE[,FREQ]]`; repeatable")
-	f.BoolVar(&opt.mirror, "mirror", false, "send everything to every collector; without it they share")
-	f.VarP(nameFlag{&opt.write}, "write", "w", "write base:packet to `FILE`; - is standard output")
-	f.VarP(nameFlag{&opt.writeIP}, "write-ipconn", "W", "write base:ipconn to `FILE`; - is standard output")
-	f.VarP(nameFlag{&opt.text}, "text", "o", "write the text to `FILE` instead of standard output")
-	f.VarP(nameFlag{&opt.json}, "json", "J", "write JSON to `FILE`, one object a line; - is standard output")
-	f.BoolVarP(&opt.quiet, "quiet", "q", false, "no text on standard output")
-	f.IntVarP(&opt.mtu, "mtu", "m", output.DefaultMTU, "largest datagram, in `BYTES` of UDP payload")
-	f.DurationVar(&opt.flush, "flush", 500*time.Millisecond, "`TIME` that a payload may wait in a buffer")
-	f.BoolVar(&opt.single, "unbuffered", false, "one payload a container, which does not wait")
-	f.BoolVarP(&opt.zlib, "zlib", "z", false, "compress containers")
-	f.VarP(kickerFlag{&opt.kicker}, "kicker", "k", "rotate output files: write FILE.TIME, and run `CMD` with the name of each that is done")
-	f.VarP(secondsFlag{&opt.interval}, "interval", "t", "rotate files every `SECONDS`, or stop after them if there is no -k")
-	f.BoolVarP(&opt.random, "randomize", "R", false, "let the intervals begin at a random second")
-	f.Var(labelFlag{&opt.labels.Source, 0}, "setsource", "source label of what is emitted, `0xN`")
-	f.Var(labelFlag{&opt.labels.Operator, 10}, "setoperator", "operator label of what is emitted, `N`")
-	f.Var(labelFlag{&opt.labels.Group, 10}, "setgroup", "group label of what is emitted, `N`")
-	f.Var(stampFlag{&opt.stampNow}, "stamp", "time of an ipconn: that of the `packet|now`")
-	f.IntVarP(&opt.bufferKiB, "buffer-size", "B", capture.DefaultBuffer>>10, "ring of each interface, in `KIB`")
-	f.BoolVar(&opt.captureOwn, "capture-own", false, "also capture what is sent to the collectors")
-	f.VarP(userFlag{&opt.user}, "user", "U", "become `USER` once all is open, with no privileges left")
-	f.BoolVar(&opt.keepRaw, "keep-net-raw", false, "with -U: keep CAP_NET_RAW, to open an interface again")
-	f.DurationVar(&opt.stats, "stats", 0, "tell the counters every `TIME`")
-	f.Float64Var(&opt.lossShare, "warn-loss", 1, "warn of loss above `PERCENT` in an interval (that of --stats, or 10s)")
-	f.Var(addressFlag{&opt.metrics}, "metrics", "serve /metrics (Prometheus), /healthz and a page on `ADDR:PORT`")
-	f.Var(logFlag{&opt.logFormat}, "log-format", "write the log as `text|json`")
 }
 
 // schedule turns what the flags say of rotation into a Rotation.
@@ -172,19 +134,19 @@ func (o *options) schedule() {
 // check finds what no single flag can.
 func (o *options) check() error {
 	if o.mtu < output.MinMTU || o.mtu > output.MaxMTU {
-		return fmt.Errorf("--mtu %d: from %d to %d bytes are possible", o.mtu, output.MinMTU, output.MaxMTU)
+		return fmt.Errorf("--mtu %d: must be from %d to %d bytes", o.mtu, output.MinMTU, output.MaxMTU)
 	}
 	if o.flush <= 0 {
 		return fmt.Errorf("--flush %v: must be positive; --unbuffered waits for nothing", o.flush)
 	}
 	if o.kicker != nil && len(o.files()) == 0 {
-		return errors.New("--kicker: there is no file to rotate (-w, -W, -o, -J); standard output is not")
+		return errors.New("--kicker: needs a file to rotate, of -w, -W, -o or -J; standard output is none")
 	}
 	if o.random && o.interval == 0 {
-		return errors.New("--randomize: there is no --interval to begin anew")
+		return errors.New("--randomize: goes with --interval, which it moves")
 	}
 	if o.bufferKiB < minBufferKiB || o.bufferKiB > maxBufferKiB {
-		return fmt.Errorf("--buffer-size %d: from %d to %d KiB are possible", o.bufferKiB, minBufferKiB, maxBufferKiB)
+		return fmt.Errorf("--buffer-size %d: must be from %d to %d KiB", o.bufferKiB, minBufferKiB, maxBufferKiB)
 	}
 	if o.stats < 0 || o.lossShare < 0 || o.lossShare > 100 {
 		return errors.New("--stats and --warn-loss: must not be negative, nor above 100 percent")
@@ -217,10 +179,8 @@ func (o *options) ring() int { return o.bufferKiB << 10 }
 func (o *options) try(ctx context.Context, w io.Writer) error {
 	o.inputs = slices.DeleteFunc(o.inputs, func(in input) bool { return in.kind == listenInput || in.name == "-" })
 	s := &sensor{opt: o}
-	for _, name := range o.files() {
-		if _, err := os.Stat(filepath.Dir(name)); err != nil {
-			return err
-		}
+	if err := o.checkFiles(); err != nil {
+		return err
 	}
 	if err := s.openFeeds(ctx); err != nil {
 		return err

@@ -20,6 +20,8 @@ const inputKey = "input"
 // notInFiles are the flags that only the command line knows.
 var notInFiles = []string{"config", "check", "help", "version"}
 
+func inFiles(f *pflag.Flag) bool { return !f.Hidden && !slices.Contains(notInFiles, f.Name) }
+
 // envPrefix begins the names of variables: NMSGSENSOR_BUFFER_SIZE is
 // --buffer-size.
 const envPrefix = "NMSGSENSOR_"
@@ -46,7 +48,7 @@ func configure(flags *pflag.FlagSet, file string, args []string) ([]string, erro
 		}
 	}
 	flags.VisitAll(func(f *pflag.Flag) {
-		if err != nil || f.Changed || slices.Contains(notInFiles, f.Name) {
+		if err != nil || f.Changed || !inFiles(f) {
 			return
 		}
 		_, isList := f.Value.(list)
@@ -54,7 +56,7 @@ func configure(flags *pflag.FlagSet, file string, args []string) ([]string, erro
 		err = picking
 		for _, v := range values {
 			if setting := f.Value.Set(v); setting != nil && err == nil {
-				err = fmt.Errorf("%s: %q: %w", origin, v, setting)
+				err = fmt.Errorf("%s: %q: %w", origin, v, valueMistake(f, setting))
 			}
 		}
 	})
@@ -65,21 +67,29 @@ func configure(flags *pflag.FlagSet, file string, args []string) ([]string, erro
 func knownKeys(flags *pflag.FlagSet, file string, settings map[string]any) error {
 	known, variables := map[string]bool{inputKey: true}, map[string]bool{envName(inputKey): true, envName("config"): true}
 	flags.VisitAll(func(f *pflag.Flag) {
-		if !slices.Contains(notInFiles, f.Name) {
+		if inFiles(f) {
 			known[f.Name], variables[envName(f.Name)] = true, true
 		}
 	})
 	for _, key := range slices.Sorted(maps.Keys(settings)) {
 		if !known[key] {
-			return fmt.Errorf("config %s: unknown key %q; keys are the long names of flags", file, key)
+			return fmt.Errorf("config %s: unknown key %q; %s", file, key, instead(key, known))
 		}
 	}
 	for _, v := range os.Environ() {
 		if name, _, _ := strings.Cut(v, "="); strings.HasPrefix(name, envPrefix) && !variables[name] {
-			return fmt.Errorf("environment: unknown variable %s; they are %s and the long names of flags", name, envPrefix)
+			return fmt.Errorf("environment: unknown variable %s; %s", name, instead(name, variables))
 		}
 	}
 	return nil
+}
+
+// instead says what may have been meant.
+func instead(word string, known map[string]bool) string {
+	if near := nearest(word, slices.Sorted(maps.Keys(known))); len(near) > 0 {
+		return "did you mean " + strings.Join(near, " or ") + "?"
+	}
+	return "nmsgsensor --help lists the names of flags, which these have"
 }
 
 // list is a flag that may be given more than once.

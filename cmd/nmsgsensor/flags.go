@@ -1,207 +1,87 @@
 package main
 
 import (
-	"errors"
-	"fmt"
-	"net"
-	"strconv"
-	"strings"
 	"time"
+
+	"github.com/spf13/pflag"
 
 	"nmsgsensor/capture"
 	"nmsgsensor/output"
 )
 
-// inputKind says how an input was asked for.
-type inputKind uint8
-
-const (
-	anyInput inputKind = iota
-	nmsgInput
-	captureInput
-	liveInput
-	listenInput
-)
-
-// isFile says whether the name of the input is that of a file.
-func (k inputKind) isFile() bool { return k != liveInput && k != listenInput }
-
-// input is a file, an interface or a socket to read.
-type input struct {
-	kind        inputKind
-	name        string // a host for a socket
-	port        uint16 // of a socket
-	snaplen     int    // of an interface; 0 if none was given
-	promiscuous bool   // of an interface
+// group is a group of flags, which stand together in the help and the manual.
+// What each says of itself begins with the name of its value, if it has one, and
+// fits a line of the help; its default is added there.
+type group struct {
+	title string
+	note  string // of all of them; may be empty
+	flags *pflag.FlagSet
 }
 
-// waits says whether the input waits for packets: it is no regular file.
-func (in *input) waits() bool { return !in.kind.isFile() || !capture.IsRegular(in.name) }
-
-// inputFlag adds to the inputs, in the order of the command line.
-type inputFlag struct {
-	list *[]input
-	kind inputKind
+// groups makes all flags; each is in a group.
+func groups(opt *options) (all []group) {
+	for _, g := range []struct {
+		title, note string
+		add         func(*pflag.FlagSet, *options)
+	}{
+		{"Inputs", "repeatable; SOCKET is ADDR/PORT[..PORT][,RATE[,FREQ]]", inputFlags},
+		{"Outputs", "without any, text on standard output; RATE is datagrams a second", outputFlags},
+		{"Limits", "a TIME has a unit: 500ms, 10s, 1m", limitFlags},
+		{"Running", "", runningFlags},
+	} {
+		f := pflag.NewFlagSet(g.title, pflag.ContinueOnError)
+		f.SortFlags = false
+		g.add(f, opt)
+		all = append(all, group{g.title, g.note, f})
+	}
+	return all
 }
 
-func (f inputFlag) String() string { return "" }
-func (f inputFlag) Type() string   { return "input" }
-func (f inputFlag) isList()        {}
-func (f inputFlag) Set(s string) error {
-	in := input{kind: f.kind, name: s}
-	if f.kind == listenInput {
-		return f.listen(s)
-	}
-	if f.kind == liveInput {
-		name, snaplen, found := strings.Cut(s, ",")
-		if found {
-			n, err := strconv.Atoi(snaplen)
-			if err != nil || n < 1 || n > 262144 {
-				return fmt.Errorf("snaplen %q: from 1 to 262144 bytes are possible", snaplen)
-			}
-			in.snaplen = n
-		}
-		in.name, in.promiscuous = strings.CutSuffix(name, "+")
-	}
-	if in.name == "" {
-		return errors.New("no name")
-	}
-	*f.list = append(*f.list, in)
-	return nil
+func inputFlags(f *pflag.FlagSet, opt *options) {
+	f.VarP(inputFlag{&opt.inputs, liveInput}, "interface", "i", "`IF[+][,N]` capture; + promiscuous; N bytes of each frame")
+	f.VarP(inputFlag{&opt.inputs, nmsgInput}, "readnmsg", "r", "`FILE` read NMSG")
+	f.VarP(inputFlag{&opt.inputs, captureInput}, "readpcap", "p", "`FILE` read pcap or pcapng")
+	f.VarP(inputFlag{&opt.inputs, listenInput}, "listen", "l", "`SOCKET` receive NMSG over UDP, without RATE")
+	f.StringVarP(&opt.filter, "bpf", "b", "", "`FILTER` of libpcap, for interfaces and captures")
+	f.BoolVar(&opt.captureOwn, "capture-own", false, "also capture what is sent to the collectors")
 }
 
-// listen adds each port of a Sockspec.
-func (f inputFlag) listen(s string) error {
-	spec, err := output.ParseSockspec(s)
-	if err != nil {
-		return err
-	}
-	if spec.Rate != 0 {
-		return errors.New("what is received has no rate")
-	}
-	for port := int(spec.First); port <= int(spec.Last); port++ {
-		*f.list = append(*f.list, input{kind: listenInput, name: spec.Host, port: uint16(port)})
-	}
-	return nil
+func outputFlags(f *pflag.FlagSet, opt *options) {
+	f.VarP(socketsFlag{&opt.sockets}, "socket", "s", "`SOCKET` send base:ipconn to a collector; repeatable")
+	f.Var(socketsFlag{&opt.packets}, "packet-socket", "`SOCKET` send base:packet to a collector; repeatable")
+	f.BoolVar(&opt.mirror, "mirror", false, "each collector gets all; without it they share")
+	f.VarP(nameFlag{&opt.write}, "write", "w", "`FILE` write base:packet; - is standard output")
+	f.VarP(nameFlag{&opt.writeIP}, "write-ipconn", "W", "`FILE` write base:ipconn; - is standard output")
+	f.VarP(nameFlag{&opt.text}, "text", "o", "`FILE` write the text there, not to standard output")
+	f.VarP(nameFlag{&opt.json}, "json", "J", "`FILE` write JSON, a line each; - is standard output")
+	f.BoolVarP(&opt.quiet, "quiet", "q", false, "no text on standard output")
+	f.BoolVarP(&opt.zlib, "zlib", "z", false, "compress containers")
+	f.Var(labelFlag{&opt.labels.Source, 0}, "setsource", "`0xN` source label of what is emitted")
+	f.Var(labelFlag{&opt.labels.Operator, 10}, "setoperator", "`N` operator label of what is emitted")
+	f.Var(labelFlag{&opt.labels.Group, 10}, "setgroup", "`N` group label of what is emitted")
+	f.Var(stampFlag{&opt.stampNow}, "stamp", "`packet|now` the time of an ipconn is this one's")
 }
 
-// socketsFlag adds to a list of destinations.
-type socketsFlag struct{ list *[]output.Sockspec }
-
-func (f socketsFlag) String() string { return "" }
-func (f socketsFlag) Type() string   { return "socket" }
-func (f socketsFlag) isList()        {}
-func (f socketsFlag) Set(s string) error {
-	spec, err := output.ParseSockspec(s)
-	if err == nil {
-		*f.list = append(*f.list, spec)
-	}
-	return err
+func limitFlags(f *pflag.FlagSet, opt *options) {
+	f.VarP(countFlag{&opt.count}, "count", "c", "`N` stop after as many payloads; with -k: rotate")
+	f.VarP(secondsFlag{&opt.interval}, "interval", "t", "`SECONDS` stop after these; with -k: rotate")
+	f.BoolVarP(&opt.random, "randomize", "R", false, "let the intervals of -t begin at a random second")
+	f.VarP(kickerFlag{&opt.kicker}, "kicker", "k", "`CMD` rotate files; run this with each one's name")
+	f.IntVarP(&opt.mtu, "mtu", "m", output.DefaultMTU, "`BYTES` largest datagram, of UDP payload")
+	f.DurationVar(&opt.flush, "flush", 500*time.Millisecond, "`TIME` that a payload may wait in a buffer")
+	f.BoolVar(&opt.single, "unbuffered", false, "no waiting: each payload in its own container")
+	f.IntVarP(&opt.bufferKiB, "buffer-size", "B", capture.DefaultBuffer>>10, "`KIB` of the ring of each interface")
 }
 
-// nameFlag is the name of a file.
-type nameFlag struct{ name *string }
-
-func (f nameFlag) String() string { return "" }
-func (f nameFlag) Type() string   { return "file" }
-func (f nameFlag) Set(s string) error {
-	if s == "" {
-		return errors.New("no name")
-	}
-	*f.name = s
-	return nil
-}
-
-// labelFlag is a 32-bit label in this base, 0 for one that a prefix tells.
-type labelFlag struct {
-	value *uint32
-	base  int
-}
-
-func (f labelFlag) String() string { return "" }
-func (f labelFlag) Type() string   { return "label" }
-func (f labelFlag) Set(s string) error {
-	n, err := strconv.ParseUint(s, f.base, 32)
-	if err != nil || n == 0 {
-		return errors.New("must be a number from 1 to 4294967295")
-	}
-	*f.value = uint32(n)
-	return nil
-}
-
-// stampFlag chooses the time of an ipconn.
-type stampFlag struct{ now *bool }
-
-func (f stampFlag) String() string { return "packet" }
-func (f stampFlag) Type() string   { return "stamp" }
-func (f stampFlag) Set(s string) error {
-	if s != "packet" && s != "now" {
-		return errors.New("must be packet or now")
-	}
-	*f.now = s == "now"
-	return nil
-}
-
-// kickerFlag is a command; an empty one only has files renamed.
-type kickerFlag struct{ command **string }
-
-func (f kickerFlag) String() string { return "" }
-func (f kickerFlag) Type() string   { return "command" }
-func (f kickerFlag) Set(s string) error {
-	*f.command = &s
-	return nil
-}
-
-// secondsFlag is a time in whole seconds, as nmsgtool has it.
-type secondsFlag struct{ value *time.Duration }
-
-func (f secondsFlag) String() string { return "" }
-func (f secondsFlag) Type() string   { return "seconds" }
-func (f secondsFlag) Set(s string) error {
-	n, err := strconv.ParseUint(s, 10, 31)
-	if err != nil || n == 0 {
-		return errors.New("must be a number of seconds")
-	}
-	*f.value = time.Duration(n) * time.Second
-	return nil
-}
-
-// userFlag is the user to become.
-type userFlag struct{ user **account }
-
-func (f userFlag) String() string { return "" }
-func (f userFlag) Type() string   { return "user" }
-func (f userFlag) Set(s string) (err error) {
-	*f.user, err = lookupAccount(s)
-	return err
-}
-
-// logFlag is the form of the log.
-type logFlag struct{ format *string }
-
-func (f logFlag) String() string { return *f.format }
-func (f logFlag) Type() string   { return "format" }
-func (f logFlag) Set(s string) error {
-	if s != "text" && s != "json" {
-		return errors.New("must be text or json")
-	}
-	*f.format = s
-	return nil
-}
-
-// addressFlag is where to listen with TCP. A port alone listens everywhere.
-type addressFlag struct{ address *string }
-
-func (f addressFlag) String() string { return "" }
-func (f addressFlag) Type() string   { return "address" }
-func (f addressFlag) Set(s string) error {
-	_, port, err := net.SplitHostPort(s)
-	if err == nil {
-		_, err = net.LookupPort("tcp", port)
-	}
-	if err != nil {
-		return errors.New("the form is ADDR:PORT, such as 127.0.0.1:9431")
-	}
-	*f.address = s
-	return nil
+func runningFlags(f *pflag.FlagSet, opt *options) {
+	f.VarP(userFlag{&opt.user}, "user", "U", "`USER` to be once all is open, with no privileges")
+	f.BoolVar(&opt.keepRaw, "keep-net-raw", false, "with -U: keep what opens an interface again")
+	f.DurationVar(&opt.stats, "stats", 0, "`TIME` from one line of counters to the next")
+	f.Float64Var(&opt.lossShare, "warn-loss", 1, "`PERCENT` of loss to warn of, in --stats TIME or 10s")
+	f.Var(addressFlag{&opt.metrics}, "metrics", "`ADDR:PORT` to serve metrics, health and a page at")
+	f.Var(logFlag{&opt.logFormat}, "log-format", "`text|json` the form of the log")
+	f.Var(nameFlag{&opt.config}, "config", "`FILE` with flags, TOML: name = value")
+	f.BoolVar(&opt.checkOnly, "check", false, "check flags, files, filter and names, and exit")
+	f.BoolP("help", "h", false, "this help; nmsgsensor man | man -l - has more")
+	f.BoolP("version", "v", false, "the version")
 }

@@ -42,18 +42,23 @@ func run(args []string, stdout, stderr io.Writer) int {
 	cmd.SetArgs(args)
 	cmd.SetOut(stdout)
 	cmd.SetErr(stderr)
-	err := cmd.ExecuteContext(ctx)
+	err := oneDash(cmd.Flags(), args)
+	if err != nil {
+		err = usageError{err}
+	} else {
+		err = cmd.ExecuteContext(ctx)
+	}
 	var usage usageError
 	switch {
 	case err == nil:
 		return exitOK
 	case errors.As(err, &usage):
 		if usage.err != nil {
-			fmt.Fprintf(stderr, "nmsgsensor: %v; see nmsgsensor --help\n", err)
+			fmt.Fprintf(stderr, "nmsgsensor: %v\n", err)
 		}
 		return exitUsage
 	case !errors.Is(err, errReported):
-		fmt.Fprintf(stderr, "nmsgsensor: %v\n", err)
+		fmt.Fprintf(stderr, "nmsgsensor: %v\n", remedied(err))
 	}
 	return exitFailed
 }

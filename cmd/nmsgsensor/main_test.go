@@ -1,10 +1,12 @@
 package main
 
 import (
+	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -27,7 +29,25 @@ func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir:   "testdata/script",
 		Setup: func(e *testscript.Env) error { e.Setenv("DATA", data); return nil },
+		Cmds:  map[string]func(*testscript.TestScript, bool, []string){"mistake": mistake},
+		Condition: func(cond string) (bool, error) {
+			return os.Getuid() == 0, nil // [root] is the only one
+		},
 	})
+}
+
+// mistake runs a command that must end with a status, and say one line and
+// nothing else: "mistake 2 nmsgsensor ...".
+func mistake(ts *testscript.TestScript, _ bool, args []string) {
+	err := ts.Exec(args[1], args[2:]...)
+	var exit *exec.ExitError
+	if !errors.As(err, &exit) || strconv.Itoa(exit.ExitCode()) != args[0] {
+		ts.Fatalf("%v, want exit status %s", err, args[0])
+	}
+	said := ts.ReadFile("stderr")
+	if ts.ReadFile("stdout") != "" || !strings.HasPrefix(said, "nmsgsensor: ") || strings.Count(said, "\n") != 1 {
+		ts.Fatalf("not one line: %s", said)
+	}
 }
 
 // TestGoldenFilesOfNmsgtool: what -w writes is what nmsgtool writes, for each

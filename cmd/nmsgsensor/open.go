@@ -52,7 +52,7 @@ func (s *sensor) openFeeds(ctx context.Context) error {
 		case err != nil && (len(s.opt.inputs) == 1 || !in.kind.isFile() || errors.Is(err, capture.ErrFilter)):
 			return err
 		case err != nil:
-			s.opt.log.Error("input failed", "input", in.name, "cause", err)
+			s.opt.log.Error("input failed", "input", in.name, "cause", remedied(err))
 			s.failed.Store(true)
 		default:
 			s.feeds = append(s.feeds, &feed{kind: in.kind, source: src, waits: in.waits()})
@@ -93,6 +93,9 @@ func (s *sensor) openLive(cfg capture.LiveConfig) (capture.Source, error) {
 // openDrains makes the outputs. Files are created when their first payload comes.
 func (s *sensor) openDrains(ctx context.Context) error {
 	opt := s.opt
+	if err := opt.checkFiles(); err != nil {
+		return err
+	}
 	ipconn := output.Payloads{Kind: output.IPConn, Labels: opt.labels, Now: opt.stampNow, Zlib: opt.zlib, Single: opt.single}
 	packet := output.Payloads{Kind: output.Packet, Labels: opt.labels, Zlib: opt.zlib, Single: opt.single}
 	files := output.FileConfig{Rotation: opt.rotation, Endure: opt.waits(), Log: opt.log}

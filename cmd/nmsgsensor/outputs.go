@@ -1,7 +1,9 @@
 package main
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 )
@@ -38,6 +40,23 @@ func (o *options) files() (names []string) {
 	return names
 }
 
+// checkFiles finds what an output file would say at its first payload: that it
+// can't be created there.
+func (o *options) checkFiles() error {
+	for _, name := range o.files() {
+		dir := filepath.Dir(name)
+		if st, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("write %s: no such directory; make it: mkdir -p %s", name, dir)
+		} else if err == nil && !st.IsDir() {
+			return fmt.Errorf("write %s: %s is no directory", name, dir)
+		}
+		if st, err := os.Stat(name); err == nil && st.IsDir() && o.kicker == nil {
+			return fmt.Errorf("write %s: is a directory; give a file in it", name)
+		}
+	}
+	return nil
+}
+
 // checkOutputs finds outputs in each other's way, or in that of an input.
 func (o *options) checkOutputs() error {
 	all := o.fileOutputs()
@@ -45,14 +64,14 @@ func (o *options) checkOutputs() error {
 		for _, other := range all[:i] {
 			switch {
 			case out.name == "-" && other.name == "-":
-				return fmt.Errorf("%s and %s: standard output can carry one of them", other.flag, out.flag)
+				return fmt.Errorf("%s and %s: standard output can carry one of them; give the other a file", other.flag, out.flag)
 			case out.isSame(other):
-				return fmt.Errorf("%s and %s write the same file %s", other.flag, out.flag, out.name)
+				return fmt.Errorf("%s and %s write the same file %s; give each its own", other.flag, out.flag, out.name)
 			}
 		}
 		for _, in := range o.inputs {
 			if in.kind.isFile() && sameFile(stat(in.name, os.Stdin), stat(out.name, os.Stdout)) {
-				return fmt.Errorf("%s %s: is an input too, and would be overwritten", out.flag, out.name)
+				return fmt.Errorf("%s %s: is an input too, and would be overwritten; write to another file", out.flag, out.name)
 			}
 		}
 	}

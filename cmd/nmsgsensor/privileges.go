@@ -25,7 +25,7 @@ func lookupAccount(name string) (*account, error) {
 	u, err := user.Lookup(name)
 	if err != nil {
 		if u, err = user.LookupId(name); err != nil {
-			return nil, fmt.Errorf("no such user %q", name)
+			return nil, fmt.Errorf("no such user; getent passwd lists them")
 		}
 	}
 	uid, err1 := strconv.Atoi(u.Uid)
@@ -34,7 +34,7 @@ func lookupAccount(name string) (*account, error) {
 		return nil, err
 	}
 	if uid == 0 {
-		return nil, fmt.Errorf("%s is root; give another user", name)
+		return nil, errors.New("is root; give another user")
 	}
 	return &account{name, uid, gid}, nil
 }

@@ -47,14 +47,22 @@ const patience = 20 * time.Second
 // the way of sd_notify(3).
 func startSensor(t *testing.T, args ...string) *process {
 	t.Helper()
+	return startCommand(t, exec.Command("nmsgsensor", args...))
+}
+
+// startCommand starts a command that starts the program, in a process group of
+// its own.
+func startCommand(t *testing.T, cmd *exec.Cmd) *process {
+	t.Helper()
 	path := "@" + t.Name() // abstract, see unix(7): any user can reach it
 	conn, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: path, Net: "unixgram"})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { conn.Close() })
-	p := &process{t: t, cmd: exec.Command("nmsgsensor", args...), notify: conn, ended: make(chan error, 1)}
+	p := &process{t: t, cmd: cmd, notify: conn, ended: make(chan error, 1)}
 	p.cmd.Stderr = &p.stderr
+	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	p.cmd.Env = append(os.Environ(), "GORACE=atexit_sleep_ms=0", "NOTIFY_SOCKET="+path)
 	if err := p.cmd.Start(); err != nil {
 		t.Fatal(err)
