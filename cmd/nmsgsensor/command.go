@@ -38,6 +38,7 @@ type options struct {
 	zlib     bool
 	labels   encode.Labels
 	stampNow bool
+	unique   *uniqueSpec   // nil where a tuple is emitted each time that it comes
 	kicker   *string       // nil where files are not rotated
 	interval time.Duration // of the rotation, or of the run
 	offset   time.Duration // of the interval, at random

@@ -67,6 +67,7 @@ func limitFlags(f *pflag.FlagSet, opt *options) {
 	f.VarP(secondsFlag{&opt.interval}, "interval", "t", "`SECONDS` stop after these; with -k: rotate")
 	f.BoolVarP(&opt.random, "randomize", "R", false, "let the intervals of -t begin at a random second")
 	f.VarP(kickerFlag{&opt.kicker}, "kicker", "k", "`CMD` rotate files; run this with each one's name")
+	f.Var(uniqueFlag{&opt.unique}, "unique", "`TIME[,N]` a tuple once in TIME of packets, 0 for ever; N kept")
 	f.IntVarP(&opt.mtu, "mtu", "m", output.DefaultMTU, "`BYTES` largest datagram, of UDP payload")
 	f.DurationVar(&opt.flush, "flush", 500*time.Millisecond, "`TIME` that a payload may wait in a buffer")
 	f.BoolVar(&opt.single, "unbuffered", false, "no waiting: each payload in its own container")

@@ -32,10 +32,12 @@ var inputMetrics = []struct {
 }{
 	{metric("input_read_total", "Frames, or payloads of NMSG, that were read.", "input"), nil,
 		func(in *inputReport) uint64 { return in.read }},
-	{metric("input_tuples_total", "Of what was read, what gave a 5-tuple.", "input"), nil,
+	{metric("input_tuples_total", "Of what was read, what gave a 5-tuple that was delivered.", "input"), nil,
 		func(in *inputReport) uint64 { return in.delivered }},
 	{metric("input_cut_total", "Of what was read, what was captured shorter than it was.", "input"), nil,
 		func(in *inputReport) uint64 { return in.cut }},
+	{metric("input_unique_evicted_total", "Of the tuples, for how many another one fell out of the table of --unique.", "input"), nil,
+		func(in *inputReport) uint64 { return in.evicted }},
 	{metric("input_bytes_total", "Bytes that were read: of captured frames, or of the file or socket.", "input"), nil,
 		func(in *inputReport) uint64 { return in.Bytes }},
 	{metric("input_kernel_dropped_total", "Packets or datagrams that the kernel dropped for want of room.", "input"), []inputKind{liveInput, listenInput},
@@ -72,7 +74,7 @@ var outputMetrics = []struct {
 }
 
 var (
-	skippedDesc = metric("input_skipped_total", "Of what was read, what gave no 5-tuple, by reason.", "input", "reason")
+	skippedDesc = metric("input_skipped_total", "Of what was read, what gave no 5-tuple or none that was delivered, by reason.", "input", "reason")
 	inputUp     = metric("input_up", "1 while packets can come from the interface.", "input")
 	errorsDesc  = metric("output_errors_total", "Datagrams that failed, or payloads of files, by reason.", "output", "message", "reason")
 	outputUp    = metric("output_up", "1 while the output takes what it is given.", "output", "message")

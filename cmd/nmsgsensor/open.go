@@ -16,6 +16,9 @@ func (s *sensor) open(ctx context.Context) error {
 	if !s.opt.captureOwn {
 		s.own = new(ownTraffic)
 	}
+	if s.opt.unique != nil {
+		s.stage.unique = newUnique(*s.opt.unique)
+	}
 	// Outputs first: then an interface is opened with the filter that excludes
 	// them. libpcap lets nothing through for a moment when a filter changes.
 	if err := s.openDrains(ctx); err != nil {
@@ -152,6 +155,6 @@ func (s *sensor) boundMemory() {
 		perSink = 4 << 20  // containers being filled, sealed and sent
 	)
 	if os.Getenv("GOMEMLIMIT") == "" {
-		debug.SetMemoryLimit(int64(program + len(s.feeds)*perFeed + len(s.drains)*perSink))
+		debug.SetMemoryLimit(int64(program + len(s.feeds)*perFeed + len(s.drains)*perSink + s.stage.unique.size()))
 	}
 }

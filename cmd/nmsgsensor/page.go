@@ -102,6 +102,9 @@ func viewInput(in, then *inputReport, rate func(now, then uint64) string) inputV
 			reasons = append(reasons, fmt.Sprintf("%s %s", strings.ReplaceAll(reason, "_", " "), quantity(float64(n))))
 		}
 	})
+	if in.evicted > 0 {
+		reasons = append(reasons, fmt.Sprintf("(%s early: --unique is full)", quantity(float64(in.evicted))))
+	}
 	v.Reasons = strings.Join(reasons, ", ")
 	return v
 }

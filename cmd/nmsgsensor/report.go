@@ -14,14 +14,16 @@ import (
 )
 
 // tally counts what came from one source. At any moment
-// read = delivered + own + the sum of skipped + the sum of noTuple.
+// read = delivered + own + folded + the sum of skipped + the sum of noTuple.
 type tally struct {
 	read      uint64
 	delivered uint64 // gave a tuple
 	own       uint64 // what this sensor sent itself
+	folded    uint64 // tuples that were delivered before, in the same window
 	skipped   [capture.NumReasons]uint64
 	noTuple   [tuple.NumReasons]uint64
 	cut       uint64 // of those read: shorter than they were on the wire
+	evicted   uint64 // of those delivered: another one fell out of the table for it
 }
 
 // tupleReasons are the names of the reasons for which a packet has no tuple.
@@ -38,7 +40,9 @@ func (t *tally) add(o *tally) {
 	t.read += o.read
 	t.delivered += o.delivered
 	t.own += o.own
+	t.folded += o.folded
 	t.cut += o.cut
+	t.evicted += o.evicted
 	for i, n := range o.skipped {
 		t.skipped[i] += n
 	}
@@ -48,9 +52,10 @@ func (t *tally) add(o *tally) {
 }
 
 // reasons calls fn with every reason for which something that was read gave no
-// tuple.
+// tuple, or none that was delivered.
 func (t *tally) reasons(fn func(reason string, n uint64)) {
 	fn("own", t.own)
+	fn("folded", t.folded)
 	for i := 1; i < len(t.skipped); i++ {
 		fn(capture.Reason(i).String(), t.skipped[i])
 	}
@@ -122,6 +127,7 @@ func (r *report) counters() (all []counter) {
 	add("delivered", sum.delivered)
 	sum.reasons(some)
 	some("cut", sum.cut)
+	some("unique_evicted", sum.evicted)
 	for _, in := range r.inputs {
 		prefix := "in." + word(in.label) + "."
 		add(prefix+"bytes", in.Bytes)

@@ -14,8 +14,9 @@ import (
 type stage struct {
 	mu     sync.Mutex // over everything: sources call from their own goroutines
 	sinks  []output.Sink
-	left   uint64 // packets until the count is reached; 0 where there is none
-	failed error  // of the first sink that could not go on
+	unique *unique // nil where a tuple is emitted each time that it comes
+	left   uint64  // packets until the count is reached; 0 where there is none
+	failed error   // of the first sink that could not go on
 
 	counters sync.Mutex // over all tallies; never held while a sink is at work
 }
@@ -88,7 +89,7 @@ func (s *stage) packet(t *tally, p *capture.Packet, r *output.Record, own *ownTr
 			t.own++
 			return nil
 		}
-		t.delivered++
+		s.emit(t, r)
 	}
 	for _, sink := range s.sinks {
 		if err := sink.Write(r); err != nil {
@@ -96,6 +97,23 @@ func (s *stage) packet(t *tally, p *capture.Packet, r *output.Record, own *ownTr
 		}
 	}
 	return s.countdown()
+}
+
+// emit counts a tuple, and takes it out of the record where it was emitted in
+// this window already. The record's packet stays.
+func (s *stage) emit(t *tally, r *output.Record) {
+	if s.unique != nil {
+		first, evicted := s.unique.isFirst(&r.Tuple, r.Labels, r.Time)
+		if evicted {
+			t.evicted++
+		}
+		if !first {
+			t.folded++
+			r.HasTuple = false
+			return
+		}
+	}
+	t.delivered++
 }
 
 func (s *stage) countdown() error {
