@@ -5,6 +5,7 @@ go 1.26.0
 require (
 	github.com/BurntSushi/toml v1.6.0
 	github.com/coreos/go-systemd/v22 v22.7.0
+	github.com/elastic/go-seccomp-bpf v1.6.0
 	github.com/farsightsec/go-nmsg v0.2.0
 	github.com/google/go-cmp v0.7.0
 	github.com/google/gopacket v1.1.19

@@ -2,12 +2,8 @@ package output
 
 import (
 	"fmt"
-	"log/slog"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"sync"
-	"syscall"
 	"time"
 )
 
@@ -17,16 +13,12 @@ import (
 //
 // A file is written under a hidden name, BASE.TIME.part with a dot before it,
 // and gets its name, BASE.TIME and a suffix, when it is whole. TIME is that of
-// its first payload, in UTC: YYYYMMDD.HHMM.EPOCH.NSEC. Then the command runs,
-// beside us, through the shell, with the name behind it.
+// its first payload, in UTC: YYYYMMDD.HHMM.EPOCH.NSEC.
 type Rotation struct {
-	Command string        // "" only renames
-	Every   time.Duration // 0 for no time; whole seconds
-	Offset  time.Duration // of the times from multiples of Every since 1970
-	Count   uint64        // payloads in a file; 0 for no bound
-	Log     *slog.Logger  // where failures are told; nil for slog.Default()
-
-	commands sync.WaitGroup
+	Every  time.Duration     // 0 for no time; whole seconds
+	Offset time.Duration     // of the times from multiples of Every since 1970
+	Count  uint64            // payloads in a file; 0 for no bound
+	Done   func(name string) // is told each file that is whole, and must not wait; nil for nobody
 }
 
 // rotating is a file of a Rotation.
@@ -68,8 +60,8 @@ func (r *rotating) due(pending uint64) bool {
 	return r.Count > 0 && r.payloads+pending >= r.Count || !r.end.IsZero() && !time.Now().Before(r.end)
 }
 
-// finish gives the file that was closed its name and starts the command. A file
-// without payloads, as a full disk leaves them, is removed.
+// finish gives the file that was closed its name. A file without payloads, as a
+// full disk leaves them, is removed.
 func (r *rotating) finish() error {
 	payloads := r.payloads
 	r.payloads, r.end = 0, time.Time{}
@@ -79,45 +71,8 @@ func (r *rotating) finish() error {
 	if err := os.Rename(r.part, r.name); err != nil {
 		return err
 	}
-	if r.Command == "" {
-		return nil
+	if r.Done != nil {
+		r.Done(r.name)
 	}
-	// The shell gets the name as an argument, so that no character of it means
-	// anything. A group of its own keeps a terminal's signals from the command.
-	cmd := exec.Command("/bin/sh", "-c", r.Command+` "$1"`, "sh", r.name)
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	cmd.Stderr = os.Stderr
-	if err := cmd.Start(); err != nil {
-		r.tell(err)
-		return nil
-	}
-	name := r.name
-	r.commands.Go(func() {
-		if err := cmd.Wait(); err != nil {
-			r.tell(fmt.Errorf("%s: %w", name, err))
-		}
-	})
 	return nil
-}
-
-func (r *Rotation) tell(err error) {
-	log := r.Log
-	if log == nil {
-		log = slog.Default()
-	}
-	log.Warn("kicker command failed", "command", r.Command, "cause", err)
-}
-
-// Wait waits for the commands that still run, but no longer than limit; those
-// go on by themselves.
-func (r *Rotation) Wait(limit time.Duration) {
-	done := make(chan struct{}) // closed when all have ended; nothing is sent
-	go func() {
-		r.commands.Wait()
-		close(done)
-	}()
-	select {
-	case <-done:
-	case <-time.After(limit):
-	}
 }

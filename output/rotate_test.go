@@ -6,18 +6,21 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 	"time"
+
+	"github.com/google/go-cmp/cmp"
 
 	"nmsgsensor/encode"
 )
 
-// TestRotation: the files together are what went in, each has its name and its
-// command.
+// TestRotation: the files together are what went in, each has its name and was
+// told of.
 func TestRotation(t *testing.T) {
 	dir := t.TempDir()
-	kicked := filepath.Join(dir, "kicked")
-	r := &Rotation{Command: "echo >>'" + kicked + "'", Count: 10}
+	var done []string
+	r := &Rotation{Count: 10, Done: func(name string) { done = append(done, name) }}
 	f := NewFile(filepath.Join(dir, "base"), Payloads{Kind: IPConn}, FileConfig{Rotation: r})
 	text := NewText(filepath.Join(dir, "text"), Payloads{}, false, FileConfig{Rotation: r})
 	all := records(t, "nmsg/ipconn.nmsg")
@@ -39,7 +42,6 @@ func TestRotation(t *testing.T) {
 	if err := errors.Join(f.Close(), text.Close()); err != nil {
 		t.Fatal(err)
 	}
-	r.Wait(10 * time.Second)
 	names, _ := filepath.Glob(filepath.Join(dir, "base.*"))
 	seen := map[uint16]int{}
 	for _, name := range names {
@@ -72,9 +74,9 @@ func TestRotation(t *testing.T) {
 		t.Errorf("%d files", len(names))
 	}
 	texts, _ := filepath.Glob(filepath.Join(dir, "text.*"))
-	lines, _ := os.ReadFile(kicked)
-	if got := bytes.Count(lines, []byte("\n")); got != len(names)+len(texts) || len(texts) != 10 {
-		t.Errorf("%d commands for %d and %d files: %s", got, len(names), len(texts), lines)
+	slices.Sort(done)
+	if diff := cmp.Diff(append(names, texts...), done); diff != "" || len(texts) != 10 {
+		t.Errorf("%d texts; -there +told:\n%s", len(texts), diff)
 	}
 	if left, _ := filepath.Glob(filepath.Join(dir, ".*.part")); len(left) != 0 {
 		t.Errorf("left %v", left)

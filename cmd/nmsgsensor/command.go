@@ -49,6 +49,7 @@ type options struct {
 	captureOwn bool
 	user       *account // nil to stay who we are
 	keepRaw    bool
+	seccomp    bool
 	stats      time.Duration // 0 for never
 	lossShare  float64       // in percent, above which loss is warned of
 	metrics    string
@@ -128,7 +129,7 @@ func (o *options) schedule() {
 		o.offset = time.Duration(rand.Int64N(int64(o.interval/time.Second))) * time.Second
 	}
 	if o.kicker != nil {
-		o.rotation = &output.Rotation{Command: *o.kicker, Every: o.interval, Offset: o.offset, Count: o.count, Log: o.log}
+		o.rotation = &output.Rotation{Every: o.interval, Offset: o.offset, Count: o.count}
 	}
 }
 

@@ -77,6 +77,7 @@ func limitFlags(f *pflag.FlagSet, opt *options) {
 func runningFlags(f *pflag.FlagSet, opt *options) {
 	f.VarP(userFlag{&opt.user}, "user", "U", "`USER` to be once all is open, with no privileges")
 	f.BoolVar(&opt.keepRaw, "keep-net-raw", false, "with -U: keep what opens an interface again")
+	f.BoolVar(&opt.seccomp, "seccomp", true, "the kernel refuses calls that are not needed")
 	f.DurationVar(&opt.stats, "stats", 0, "`TIME` from one line of counters to the next")
 	f.Float64Var(&opt.lossShare, "warn-loss", 1, "`PERCENT` of loss to warn of, in --stats TIME or 10s")
 	f.Var(addressFlag{&opt.metrics}, "metrics", "`ADDR:PORT` to serve metrics, health and a page at")

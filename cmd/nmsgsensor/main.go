@@ -21,6 +21,10 @@ const (
 )
 
 func main() {
+	if isKicker(os.Args) {
+		kick(os.Args[1], os.Args[2])
+		return
+	}
 	os.Exit(run(os.Args[1:], os.Stdout, os.Stderr))
 }
 

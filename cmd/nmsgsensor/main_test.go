@@ -14,9 +14,20 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){
+	testscript.Main(tests{m}, map[string]func(){
 		"nmsgsensor": main,
+		kickerName:   main,
+		confinedName: confined,
 	})
+}
+
+// tests are those of this process, which must not be confined where it is the
+// program. Programs that it starts with startSensor are.
+type tests struct{ *testing.M }
+
+func (t tests) Run() int {
+	os.Setenv(envName("seccomp"), "false")
+	return t.M.Run()
 }
 
 // TestScripts runs the archives in testdata/script; DATA is the testdata folder

@@ -10,8 +10,8 @@ import (
 	"nmsgsensor/output"
 )
 
-// open opens inputs, outputs and the metrics' socket, and then gives up
-// privileges.
+// open opens inputs, outputs and the metrics' socket, and gives up what is not
+// needed any more.
 func (s *sensor) open(ctx context.Context) error {
 	if !s.opt.captureOwn {
 		s.own = new(ownTraffic)
@@ -24,23 +24,51 @@ func (s *sensor) open(ctx context.Context) error {
 	if err := s.openDrains(ctx); err != nil {
 		return err
 	}
-	if err := s.openFeeds(ctx); err != nil {
-		return err
-	}
 	if s.opt.metrics != "" {
 		var err error
 		if s.server, err = listenHTTP(s.opt.metrics, s); err != nil {
 			return err
 		}
 	}
-	s.boundMemory()
-	if s.opt.user == nil {
-		return nil
+	// What sockets and a change of user need is more than the work needs. Files need
+	// no more, and their first bytes are parsed when they are opened.
+	if s.opt.user == nil && s.opt.filesAlone() {
+		if err := s.withdraw(); err != nil {
+			return err
+		}
+		return s.openFeeds(ctx)
 	}
-	if err := s.opt.user.become(s.opt.keepRaw); err != nil {
+	if err := s.openFeeds(ctx); err != nil {
 		return err
 	}
-	return s.mayWrite()
+	if s.opt.user != nil {
+		if err := s.opt.user.become(s.opt.keepRaw); err != nil {
+			return err
+		}
+		if err := s.mayWrite(); err != nil {
+			return err
+		}
+	}
+	return s.withdraw()
+}
+
+// withdraw leaves this process what the work needs, and no more. The process for
+// commands is as it was before.
+func (s *sensor) withdraw() error {
+	s.boundMemory()
+	if c := s.opt.kicker; c != nil && *c != "" {
+		var err error
+		if s.kicker, err = startKicker(*c, s.opt.logFormat, s.opt.log); err != nil {
+			return err
+		}
+		s.opt.rotation.Done = s.kicker.done
+	}
+	if s.opt.seccomp {
+		if err := s.opt.confine(); err != nil {
+			s.opt.log.Warn("system calls are not restricted", "cause", err)
+		}
+	}
+	return nil
 }
 
 // openFeeds opens the inputs. A file that can't be opened is told of, and the
@@ -155,6 +183,6 @@ func (s *sensor) boundMemory() {
 		perSink = 4 << 20  // containers being filled, sealed and sent
 	)
 	if os.Getenv("GOMEMLIMIT") == "" {
-		debug.SetMemoryLimit(int64(program + len(s.feeds)*perFeed + len(s.drains)*perSink + s.stage.unique.size()))
+		debug.SetMemoryLimit(int64(program + len(s.opt.inputs)*perFeed + len(s.drains)*perSink + s.stage.unique.size()))
 	}
 }

@@ -29,6 +29,7 @@ type sensor struct {
 
 	monitor monitor
 	server  *server // nil without --metrics
+	kicker  *kicker // nil without a command
 }
 
 // feed is a source at work.
@@ -53,9 +54,6 @@ type statSink interface {
 // rotationLag is how long a file may stay behind its interval.
 const rotationLag = 500 * time.Millisecond
 
-// kickerTime is how long the end waits for kicker commands.
-const kickerTime = 10 * time.Second
-
 // sense reads all inputs until they end, the context is done, the count or the
 // time is reached or a sink can't go on. Counters go to stderr.
 func sense(ctx context.Context, opt *options, stderr io.Writer) error {
@@ -76,8 +74,8 @@ func sense(ctx context.Context, opt *options, stderr io.Writer) error {
 	if closing := s.stage.close(); err == nil {
 		err = closing
 	}
-	if opt.rotation != nil {
-		defer opt.rotation.Wait(kickerTime)
+	if s.kicker != nil {
+		defer s.kicker.wait(kickerTime)
 	}
 	last := s.report()
 	s.tell(last)
