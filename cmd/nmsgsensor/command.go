@@ -57,6 +57,7 @@ type options struct {
 	log        *slog.Logger
 	config     string // a file with more of these
 	checkOnly  bool
+	progress   *progress // nil where none is shown
 }
 
 // newCommand returns the command; stderr gets its log and its counters.
@@ -93,6 +94,9 @@ func newCommand(stderr io.Writer) *cobra.Command {
 			}
 			if err := opt.check(); err != nil {
 				return usageError{err}
+			}
+			if opt.progress = newProgress(stderr, &opt); opt.progress != nil {
+				stderr = opt.progress
 			}
 			opt.log = newLog(stderr, opt.logFormat)
 			opt.schedule()

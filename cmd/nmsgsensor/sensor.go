@@ -158,6 +158,9 @@ func (s *sensor) run(ctx context.Context, cancel func()) {
 	defer signal.Stop(signals)
 	beside.Go(func() { s.heed(signals, stop, cancel) })
 	beside.Go(func() { s.watch(stop) })
+	if s.opt.progress != nil {
+		beside.Go(func() { s.opt.progress.show(stop, s.report) })
+	}
 	running.Wait()
 	close(stop)
 	beside.Wait()
