@@ -47,8 +47,8 @@ func (l *law) judge(t *testing.T, b []byte) {
 		int(binary.BigEndian.Uint32(b[6:])) != len(b)-10 {
 		t.Fatalf("datagram of %d bytes, mtu %d: %.20x", len(b), l.mtu, b)
 	}
-	body := b[10:]
-	if b[4]&2 != 0 {
+	body, inPieces := b[10:], b[4]&2 != 0
+	if inPieces {
 		if body = l.piece(t, b[4], body); body == nil {
 			return
 		}
@@ -56,7 +56,9 @@ func (l *law) judge(t *testing.T, b []byte) {
 	if b[4]&1 != 0 {
 		body = inflate(t, body)
 	}
-	l.container(t, body)
+	if n := l.container(t, body); inPieces && n > 1 {
+		t.Fatalf("%d payloads in fragments", n)
+	}
 }
 
 // piece takes a fragment and returns the container if it was the last that was
@@ -105,7 +107,7 @@ func inflate(t *testing.T, body []byte) []byte {
 	return b
 }
 
-func (l *law) container(t *testing.T, body []byte) {
+func (l *law) container(t *testing.T, body []byte) (payloads int) {
 	t.Helper()
 	var n nmsg.Nmsg
 	if err := proto.Unmarshal(body, &n); err != nil || len(n.Payloads) == 0 || len(n.PayloadCrcs) != len(n.Payloads) || n.Sequence == nil || n.SequenceId == nil {
@@ -121,6 +123,7 @@ func (l *law) container(t *testing.T, body []byte) {
 		}
 		l.payloads = append(l.payloads, p.GetTimeNsec())
 	}
+	return len(n.Payloads)
 }
 
 func checksum(b []byte) uint32 {

@@ -162,6 +162,39 @@ func TestDeadAndFullCollectorsCostTheOthersNothing(t *testing.T) {
 	}
 }
 
+// TestOneDatagramThatFailsCostsNoOther: of datagrams in one system call, those
+// that are too large for the link fail, and the others arrive.
+func TestOneDatagramThatFailsCostsNoOther(t *testing.T) {
+	enterNetwork(t, "link set lo mtu 1500")
+	c := listen(t)
+	u, err := DialUDP([]Sockspec{c.spec}, UDPConfig{MTU: 8192, Payloads: Payloads{Kind: Packet, Single: true}, Log: silent})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.SetsockoptInt(u.dests[0].socket.fd, unix.IPPROTO_IP, unix.IP_MTU_DISCOVER, unix.IP_PMTUDISC_DO); err != nil {
+		t.Fatal(err)
+	}
+	l := law{mtu: 1500}
+	const n = 500
+	large := 0
+	for i := range n {
+		size := 100
+		if i%3 == 0 || i%7 == 0 {
+			size = 2000
+			large++
+		}
+		u.Write(&Record{Time: time.Unix(0, int64(i)), Packet: make([]byte, size)})
+	}
+	u.Close()
+	for _, b := range c.drain(t) {
+		l.judge(t, b)
+	}
+	st := u.Stats()[0]
+	if st.Dropped != uint64(large) || st.Errors["too_large"] != st.Dropped || len(l.payloads) != n-large || st.Errors["refused"] != 0 {
+		t.Errorf("%d came, %d were too large: %+v", len(l.payloads), large, st)
+	}
+}
+
 // TestBroadcastAndMulticast sends to everyone on a link and to groups, as nmsgtool
 // does: with the kernel's time to live of one hop, on the interface of the route or
 // of the address's zone.
