@@ -65,7 +65,11 @@ func screen(t *testing.T, text string, columns int) string {
 			for len(rows) <= row {
 				rows = append(rows, nil)
 			}
-			rows[row] = append(rows[row][:min(column, len(rows[row]))], text[i])
+			if column < len(rows[row]) {
+				rows[row][column] = text[i]
+			} else {
+				rows[row] = append(rows[row], text[i])
+			}
 			column++
 		}
 		for len(rows) <= row {
