@@ -123,7 +123,7 @@ func newCommand(stderr io.Writer) *cobra.Command {
 		}
 		writeHelp(c.OutOrStdout(), c, all)
 	})
-	cmd.AddCommand(newInterfacesCommand())
+	cmd.AddCommand(newInterfacesCommand(), newManualCommand(all))
 	return cmd
 }
 
