@@ -38,6 +38,10 @@ func (d *Decoder) Lost() uint64 { return d.sequences.lost }
 // LostFragments returns the number of fragments that were given up.
 func (d *Decoder) LostFragments() uint64 { return d.fragments.lost }
 
+// GiveUp is for when no more containers come: what is held of those that are not
+// whole counts as lost.
+func (d *Decoder) GiveUp() { d.fragments.dropAll() }
+
 // Decode reads one container, header included, of just len(container) bytes,
 // and calls fn for each payload in it. crcOK is false where the checksum of the
 // payload is wrong; a payload without checksum is taken. A fragment gives
@@ -209,8 +213,9 @@ func usualPayload(b []byte, p *Payload) (sec int64, nsec uint32, used int) {
 
 // sequences follows the numbers of each sender (nmsg/input_seqsrc.c).
 type sequences struct {
-	by   map[sender]*senderState
-	lost uint64
+	by    map[sender]*senderState
+	lost  uint64
+	swept time.Time // when the silent ones were last forgotten
 }
 
 type sender struct {
@@ -252,14 +257,19 @@ func (s *sequences) update(seq Sequence, from netip.AddrPort, now time.Time) {
 	st.next, st.seen = seq.Next+1, now
 }
 
-// forget makes room for one more sender.
+// forget makes room for one more sender: of those that are silent or, where that
+// was looked at not long ago, of any. Whoever invents senders is not to cost more
+// than that.
 func (s *sequences) forget(now time.Time) {
 	if len(s.by) < maxSenders {
 		return
 	}
-	for key, st := range s.by {
-		if now.Sub(st.seen) > maxSilence {
-			delete(s.by, key)
+	if now.Sub(s.swept) > maxSilence/10 {
+		s.swept = now
+		for key, st := range s.by {
+			if now.Sub(st.seen) > maxSilence {
+				delete(s.by, key)
+			}
 		}
 	}
 	for key := range s.by {

@@ -58,9 +58,10 @@ func (f *Fragments) Append(b []byte, i int) []byte {
 // Bounds of what a Decoder holds of containers that are not whole yet.
 const (
 	maxFragmentSets  = 32
-	maxFragmentBytes = 8 << 20 // in all sets together
+	maxFragmentBytes = 8 << 20 // in all sets together, pieceCost included
 	maxFragmentAge   = 60 * time.Second
 	maxPieces        = 1 << 14 // a container of 1 MiB in pieces of 64 bytes
+	pieceCost        = 96      // of memory, beside its bytes
 )
 
 type fragmentKey struct {
@@ -79,10 +80,13 @@ type fragmentSet struct {
 	seen   time.Time // when the first piece came
 }
 
+// cost is the memory that the set takes.
+func (s *fragmentSet) cost() int { return s.size + len(s.pieces)*pieceCost }
+
 // reassembler puts fragments together.
 type reassembler struct {
 	sets  map[fragmentKey]*fragmentSet
-	bytes int    // in all sets
+	bytes int    // the cost of all sets
 	lost  uint64 // fragments given up
 }
 
@@ -116,14 +120,17 @@ func (r *reassembler) add(msg []byte, zlib bool, from netip.AddrPort, now time.T
 	}
 	set.pieces[frag.current] = append(make([]byte, 0, len(frag.data)), frag.data...)
 	set.size += len(frag.data)
-	r.bytes += len(frag.data)
+	r.bytes += len(frag.data) + pieceCost
 	if frag.hasCRC {
 		set.crc, set.hasCRC = frag.crc, true
 	}
-	if len(set.pieces) <= int(set.last) {
-		return nil, nil
+	if len(set.pieces) > int(set.last) {
+		return r.finish(key, set)
 	}
-	return r.finish(key, set)
+	for r.bytes > maxFragmentBytes {
+		r.dropOldest()
+	}
+	return nil, nil
 }
 
 // start opens a set, at the cost of the oldest one where there are too many.
@@ -131,7 +138,7 @@ func (r *reassembler) start(key fragmentKey, last uint32, now time.Time) *fragme
 	if r.sets == nil {
 		r.sets = make(map[fragmentKey]*fragmentSet)
 	}
-	for len(r.sets) >= maxFragmentSets || len(r.sets) > 0 && r.bytes+MaxContainer > maxFragmentBytes {
+	for len(r.sets) >= maxFragmentSets {
 		r.dropOldest()
 	}
 	set := &fragmentSet{last: last, pieces: make(map[uint32][]byte), seen: now}
@@ -145,7 +152,7 @@ func (r *reassembler) finish(key fragmentKey, set *fragmentSet) ([]byte, error) 
 		body = append(body, set.pieces[i]...)
 	}
 	delete(r.sets, key)
-	r.bytes -= set.size
+	r.bytes -= set.cost()
 	if set.hasCRC && checksum(body) != set.crc {
 		r.lost += uint64(len(set.pieces))
 		return nil, errCRC
@@ -156,7 +163,7 @@ func (r *reassembler) finish(key fragmentKey, set *fragmentSet) ([]byte, error) 
 // drop gives up a set and counts its pieces as lost.
 func (r *reassembler) drop(key fragmentKey, set *fragmentSet) {
 	delete(r.sets, key)
-	r.bytes -= set.size
+	r.bytes -= set.cost()
 	r.lost += uint64(len(set.pieces))
 }
 
@@ -169,6 +176,13 @@ func (r *reassembler) dropOldest() {
 		}
 	}
 	r.drop(oldest, found)
+}
+
+// dropAll gives up all sets.
+func (r *reassembler) dropAll() {
+	for key, set := range r.sets {
+		r.drop(key, set)
+	}
 }
 
 // expire gives up the sets that are too old.

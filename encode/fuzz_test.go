@@ -115,12 +115,13 @@ func FuzzFragments(f *testing.F) {
 			if err == nil {
 				d.Decode(c, netip.AddrPort{}, time.Unix(int64(i), 0), func(*Payload, bool) error { return nil })
 			}
-			held := 0
+			held, cost := 0, 0
 			for _, set := range d.fragments.sets {
 				held += set.size
+				cost += set.cost()
 			}
-			if held != d.fragments.bytes || held > len(b) || len(d.fragments.sets) > maxFragmentSets {
-				t.Fatalf("%d bytes held, %d counted, %d read", held, d.fragments.bytes, len(b))
+			if cost != d.fragments.bytes || held > len(b) || cost > maxFragmentBytes || len(d.fragments.sets) > maxFragmentSets {
+				t.Fatalf("%d bytes held, cost %d, %d counted, %d read", held, cost, d.fragments.bytes, len(b))
 			}
 		}
 	})
