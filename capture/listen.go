@@ -88,6 +88,10 @@ func (l *Listener) configure() error {
 // Run implements Source.
 func (l *Listener) Run(ctx context.Context, fn func([]Packet) error) error {
 	defer l.conn.Close()
+	defer func() {
+		l.decoder.GiveUp()
+		l.publish(0, nil)
+	}()
 	buf := make([]byte, 1<<16)
 	oob := make([]byte, 64)
 	for ctx.Err() == nil {

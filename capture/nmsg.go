@@ -15,10 +15,13 @@ import (
 
 // stream is NMSG from a file or a pipe.
 type stream struct {
-	in *input
-	r  *encode.Reader
+	in   *input
+	r    *encode.Reader
+	lost uint64 // fragments, as far as they have been told of
 	nmsg
 }
+
+var errFragments = errors.New("fragments of a container that did not come whole")
 
 func newStream(in *input, r *bufio.Reader, cfg Config) *stream {
 	return &stream{in: in, r: encode.NewReader(r), nmsg: newNMSG(in.name, in.size, cfg)}
@@ -35,24 +38,39 @@ func (s *stream) Run(ctx context.Context, fn func([]Packet) error) error {
 		case errors.As(err, &damage):
 			s.damaged(damage.Offset, damage.Cause, damage.Skipped)
 			continue
-		case err == io.EOF || ctx.Err() != nil:
+		case ctx.Err() != nil:
 			return nil
-		case err != nil && s.in.compressed:
-			s.damaged(s.r.Offset(), err, 0)
+		case err == io.EOF || err != nil && s.in.compressed:
+			s.end(err)
 			return nil
 		case err != nil:
 			return err
 		}
 		at := s.r.Offset() - int64(len(container))
 		bad, err := s.decode(container, netip.AddrPort{}, time.Now(), fn)
-		if bad != nil {
+		switch {
+		case bad != nil:
 			s.damaged(at, bad, int64(len(container)))
+		case s.decoder.LostFragments() > s.lost:
+			s.damaged(at, errFragments, 0)
 		}
+		s.lost = s.decoder.LostFragments()
 		if err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// end tells why the stream ends, if not as it should, and of what will not come
+// any more.
+func (s *stream) end(err error) {
+	if err != io.EOF {
+		s.damaged(s.r.Offset(), err, 0)
+	}
+	if s.decoder.GiveUp(); s.decoder.LostFragments() > s.lost {
+		s.damaged(s.r.Offset(), errFragments, 0)
+	}
 }
 
 func (s *stream) damaged(offset int64, cause error, skipped int64) {
