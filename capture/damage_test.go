@@ -140,6 +140,53 @@ func TestDamagedPcapGoesOnBehindIt(t *testing.T) {
 	}
 }
 
+// TestHoleInPcapIsDamage: where a file was not written, it is zeros, which are no
+// packets without length.
+func TestHoleInPcapIsDamage(t *testing.T) {
+	b, err := os.ReadFile("../testdata/pcap/ether4.pcap")
+	if err != nil {
+		t.Fatal(err)
+	}
+	want, _, _ := readBytes(b)
+	second := pcapHeaderLen + pcapRecordLen + int(b[pcapHeaderLen+8])
+	for _, n := range []int{1, 16, 100, doubtReach, 1 << 20} {
+		for name, hole := range map[string][]byte{
+			"middle": slices.Concat(b[:second], make([]byte, n), b[second:]),
+			"end":    slices.Concat(b, make([]byte, n)),
+		} {
+			got, st, err := readBytes(hole)
+			if err != nil || st.Damaged != 1 {
+				t.Errorf("%d zeros, %s: damaged %d, %v", n, name, st.Damaged, err)
+			}
+			if diff := cmp.Diff(want, got); diff != "" {
+				t.Errorf("%d zeros, %s: -want +got:\n%s", n, name, diff)
+			}
+		}
+	}
+}
+
+// TestFragmentsWithoutTheRestAreDamage: a file in which pieces are missing is
+// not whole.
+func TestFragmentsWithoutTheRestAreDamage(t *testing.T) {
+	d := golddatagrams(t, "packet_fragmented_1280")
+	whole := bytes.Join(d, nil)
+	all, st, err := readBytes(whole)
+	if err != nil || st.Damaged != 0 || len(all) != 2 {
+		t.Fatalf("%v, %+v, %v", all, st, err)
+	}
+	pieces, sets := uint64(len(d)), uint64(0)
+	for i := range d {
+		got, st, err := readBytes(bytes.Join(slices.Delete(slices.Clone(d), i, i+1), nil))
+		if err != nil || st.Damaged != 1 || len(got) != 1 || st.LostFragments == 0 || st.LostFragments >= pieces {
+			t.Errorf("without piece %d: %v, %+v, %v", i, got, st, err)
+		}
+		sets = max(sets, st.LostFragments+1)
+	}
+	if sets >= pieces { // there are two
+		t.Errorf("sets of %d pieces of %d", sets, pieces)
+	}
+}
+
 func TestDamagedPcapngGoesOnBehindIt(t *testing.T) {
 	b, err := os.ReadFile("../testdata/pcap/one_iface.pcapng")
 	if err != nil {

@@ -41,10 +41,10 @@ var linkLayers = map[LinkType]struct {
 }{
 	linkNull:       {"NULL", decodeNull},
 	linkEthernet:   {"ETHERNET", decodeEthernet},
-	linkPPP:        {"PPP", decodePPP},
+	linkPPP:        {"PPP", decodePPPHDLC},
 	linkRaw12:      {"RAW", decodeRaw},
 	linkRaw14:      {"RAW", decodeRaw},
-	linkPPPHDLC:    {"PPP_HDLC", decodePPP},
+	linkPPPHDLC:    {"PPP_HDLC", decodePPPHDLC},
 	linkRaw:        {"RAW", decodeRaw},
 	linkCHDLC:      {"C_HDLC", decodeCHDLC},
 	linkWiFi:       {"IEEE802_11", decodeWiFi},

@@ -161,6 +161,22 @@ func decodePPPWithDir(b []byte) ([]byte, Reason) {
 	return decodePPP(b[1:])
 }
 
+// decodePPPHDLC is PPP on a serial line, where the first byte may also say that
+// it is Cisco's (www.tcpdump.org/linktypes.html, LINKTYPE_PPP_HDLC). No protocol
+// field begins with these.
+func decodePPPHDLC(b []byte) ([]byte, Reason) {
+	if len(b) > 0 && (b[0] == chdlcUnicast || b[0] == chdlcMulticast) {
+		return decodeCHDLC(b)
+	}
+	return decodePPP(b)
+}
+
+// Addresses of Cisco HDLC.
+const (
+	chdlcUnicast   = 0x0f
+	chdlcMulticast = 0x8f
+)
+
 // decodeCHDLC is Cisco HDLC: address, control, ethertype (RFC 1547 section
 // 4.3.1 describes it). An address of PPP makes it PPP, as in PPP_HDLC.
 func decodeCHDLC(b []byte) ([]byte, Reason) {
@@ -168,7 +184,7 @@ func decodeCHDLC(b []byte) ([]byte, Reason) {
 		return nil, LinkCut
 	}
 	switch b[0] {
-	case 0x0f, 0x8f: // unicast, multicast
+	case chdlcUnicast, chdlcMulticast:
 		return decodeEtherType(binary.BigEndian.Uint16(b[2:]), b[4:])
 	case 0xff:
 		return decodePPP(b)

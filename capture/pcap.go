@@ -109,7 +109,8 @@ func (f *pcapFile) next(b []byte, atEnd bool, p *Packet) (step, error) {
 	if f.doubt.last == noTime {
 		f.doubt.last = r.sec
 	}
-	if r.capLen > maxCapture {
+	// Nothing but zeros is what a disk has where a file was not written.
+	if r.capLen > maxCapture || r.capLen == 0 && r == (record{}) {
 		return step{}, errRecord
 	}
 	n := f.recordLen + int(r.capLen)

@@ -18,8 +18,9 @@ const (
 	doubtReach = 64 << 10
 
 	// maxTrust keeps files cheap to read whose records are all out of the
-	// ordinary, as some programs write them.
-	maxTrust = 255
+	// ordinary, as some programs write them: so many, the shortest ones, are as
+	// many bytes as are looked at for a doubt.
+	maxTrust = doubtReach/pcapRecordLen - 1
 
 	// chainLen is how many plausible records in a row are no accident.
 	chainLen = 4

@@ -34,11 +34,11 @@ var (
 // pcapngFile reads the blocks of a pcapng file.
 type pcapngFile struct {
 	filter  string
+	layers  map[LinkType]layer // one filter for all interfaces of a type
 	order   binary.ByteOrder
 	ifaces  []iface // of this section
 	torn    bool    // bytes of this section were passed over, or it can't be read at all
 	trailer uint32  // the length that must stand here, behind a block too long for memory
-	warned  map[LinkType]bool
 	warn    func(string)
 }
 
@@ -74,7 +74,7 @@ func sectionOrder(b []byte) binary.ByteOrder {
 // newPcapng compiles the filter for the first interface, if that is in head, so
 // that an error is one before the first packet.
 func newPcapng(head []byte, filter string, warn func(string)) (*pcapngFile, error) {
-	f := &pcapngFile{order: binary.LittleEndian, warned: map[LinkType]bool{}, warn: func(string) {}}
+	f := &pcapngFile{order: binary.LittleEndian, layers: map[LinkType]layer{}, warn: func(string) {}}
 	var p Packet
 	for len(f.ifaces) == 0 {
 		st, err := f.next(head, false, &p)
@@ -90,7 +90,7 @@ func newPcapng(head []byte, filter string, warn func(string)) (*pcapngFile, erro
 	if _, err := compileFilter(filter, link); err != nil {
 		return nil, err
 	}
-	return &pcapngFile{filter: filter, order: binary.LittleEndian, warned: map[LinkType]bool{}, warn: warn}, nil
+	return &pcapngFile{filter: filter, order: binary.LittleEndian, layers: map[LinkType]layer{}, warn: warn}, nil
 }
 
 // next implements format.
@@ -270,16 +270,7 @@ func (f *pcapngFile) describe(b []byte) error {
 	if f.torn {
 		return nil
 	}
-	i := iface{snaplen: f.order.Uint32(b[4:]), unit: newUnit(6)}
-	var err error
-	if i.layer, err = newLayer(LinkType(f.order.Uint16(b)), f.filter); err != nil {
-		// Its packets are counted; the other interfaces go on.
-		i.layer.decode = nil
-		if !f.warned[i.link] {
-			f.warned[i.link] = true
-			f.warn(err.Error())
-		}
-	}
+	i := iface{layer: f.layerOf(LinkType(f.order.Uint16(b))), snaplen: f.order.Uint32(b[4:]), unit: newUnit(6)}
 	for b = b[fixedLen:]; len(b) >= 4; {
 		code, n := f.order.Uint16(b), int(f.order.Uint16(b[2:]))
 		if b = b[4:]; n > len(b) || code == optEnd {
@@ -295,6 +286,22 @@ func (f *pcapngFile) describe(b []byte) error {
 	}
 	f.ifaces = append(f.ifaces, i)
 	return nil
+}
+
+// layerOf returns what goes for all interfaces of a link type. Where it carries no
+// IP, or the filter is none for it, that is told once, its packets are counted,
+// and the other interfaces go on.
+func (f *pcapngFile) layerOf(t LinkType) layer {
+	l, known := f.layers[t]
+	if !known {
+		var err error
+		if l, err = newLayer(t, f.filter); err != nil {
+			l.decode = nil
+			f.warn(err.Error())
+		}
+		f.layers[t] = l
+	}
+	return l
 }
 
 // unit is the resolution of timestamps: ticks a second.
