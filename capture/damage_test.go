@@ -3,11 +3,9 @@ package capture
 import (
 	"bufio"
 	"bytes"
-	"compress/gzip"
 	"context"
 	"log/slog"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -202,56 +200,6 @@ func TestDamagedPcapngGoesOnBehindIt(t *testing.T) {
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)
 	}
-}
-
-func TestCompressedInputs(t *testing.T) {
-	raw, err := os.ReadFile("../testdata/pcap/ether4.pcap")
-	if err != nil {
-		t.Fatal(err)
-	}
-	dir := t.TempDir()
-	var zipped bytes.Buffer
-	w := gzip.NewWriter(&zipped)
-	w.Write(raw)
-	w.Close()
-	check := func(name string, b []byte, want []string, damaged uint64) {
-		t.Helper()
-		path := filepath.Join(dir, name)
-		os.WriteFile(path, b, 0o600)
-		got, st, err := readAll(t, path, Config{})
-		if err != nil || st.Damaged != damaged {
-			t.Errorf("%s: damaged %d, %v", name, st.Damaged, err)
-		}
-		if diff := cmp.Diff(want, got); diff != "" {
-			t.Errorf("%s: -want +got:\n%s", name, diff)
-		}
-	}
-	check("whole.gz", zipped.Bytes(), frames["ether4.pcap"], 0)
-	check("twice.gz", append(zipped.Bytes(), zippedTail(t)...), frames["ether4.pcap"], 0)
-	check("cut.gz", zipped.Bytes()[:zipped.Len()-4], frames["ether4.pcap"], 1)
-	for _, tool := range []string{"zstd", "xz", "bzip2"} {
-		if _, err := exec.LookPath(tool); err != nil {
-			t.Logf("%s is not on PATH: not tried", tool)
-			continue
-		}
-		cmd := exec.Command(tool, "-c")
-		cmd.Stdin = bytes.NewReader(raw)
-		out, err := cmd.Output()
-		if err != nil {
-			t.Fatal(err)
-		}
-		check("whole."+tool, out, frames["ether4.pcap"], 0)
-	}
-}
-
-// zippedTail is a second, empty member of a gzip file.
-func zippedTail(t *testing.T) []byte {
-	var b bytes.Buffer
-	w := gzip.NewWriter(&b)
-	if err := w.Close(); err != nil {
-		t.Fatal(err)
-	}
-	return b.Bytes()
 }
 
 // TestIdlePipeEnds: a pipe that nobody writes to does not keep a source from

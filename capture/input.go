@@ -1,9 +1,6 @@
 package capture
 
 import (
-	"bufio"
-	"bytes"
-	"compress/bzip2"
 	"context"
 	"errors"
 	"fmt"
@@ -11,9 +8,6 @@ import (
 	"os"
 	"sync/atomic"
 
-	"github.com/klauspost/compress/gzip"
-	"github.com/klauspost/compress/zstd"
-	"github.com/ulikunitz/xz"
 	"golang.org/x/sys/unix"
 )
 
@@ -87,37 +81,6 @@ var (
 	ErrNotCapture = errors.New("is an NMSG stream, not a capture")
 	ErrNotNMSG    = errors.New("is a capture, not an NMSG stream")
 )
-
-// decompress returns what is in the input, uncompressed, by its first bytes.
-func decompress(in *input) (*bufio.Reader, error) {
-	const (
-		readSize  = 256 << 10
-		maxWindow = 64 << 20 // what an archive may ask for
-	)
-	raw := bufio.NewReaderSize(in, readSize)
-	head, _ := raw.Peek(6)
-	var r io.Reader
-	var err error
-	switch {
-	case bytes.HasPrefix(head, []byte{0x1f, 0x8b}): // RFC 1952 section 2.3.1
-		r, err = gzip.NewReader(raw)
-	case bytes.HasPrefix(head, []byte{0x28, 0xb5, 0x2f, 0xfd}): // RFC 8878 section 3.1.1
-		var d *zstd.Decoder
-		d, err = zstd.NewReader(raw, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true), zstd.WithDecoderMaxWindow(maxWindow))
-		r = d
-	case bytes.HasPrefix(head, []byte("\xfd7zXZ\x00")):
-		r, err = xz.ReaderConfig{DictCap: 1 << 20}.NewReader(raw)
-	case bytes.HasPrefix(head, []byte("BZh")):
-		r = bzip2.NewReader(raw)
-	default:
-		return raw, nil
-	}
-	if err != nil {
-		return nil, err
-	}
-	in.compressed = true
-	return bufio.NewReaderSize(r, readSize), nil
-}
 
 // input is an open file descriptor. Reads wait for data in steps, so that an
 // idle pipe does not keep the program from stopping.
