@@ -65,12 +65,11 @@ func newCommand(stderr io.Writer) *cobra.Command {
 	opt := options{logFormat: "text"}
 	all := groups(&opt)
 	cmd := &cobra.Command{
-		Use:               "nmsgsensor [flags] [input ...]",
-		Version:           versionText(),
-		SilenceErrors:     true,
-		SilenceUsage:      true,
-		CompletionOptions: cobra.CompletionOptions{DisableDefaultCmd: true},
-		Args:              cobra.ArbitraryArgs,
+		Use:           "nmsgsensor [flags] [input ...]",
+		Version:       versionText(),
+		SilenceErrors: true,
+		SilenceUsage:  true,
+		Args:          cobra.ArbitraryArgs,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if opt.config == "" {
 				opt.config = os.Getenv("NMSGSENSOR_CONFIG")
@@ -113,6 +112,7 @@ func newCommand(stderr io.Writer) *cobra.Command {
 		cmd.Flags().AddFlagSet(g.flags)
 	}
 	acceptHabits(cmd.Flags())
+	complete(cmd, all)
 	cmd.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return usageError{flagMistake(cmd.Flags(), err)} })
 	cmd.SetVersionTemplate("{{.Version}}\n")
 	ofCommands := cmd.HelpFunc()

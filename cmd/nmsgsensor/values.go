@@ -45,8 +45,16 @@ type inputFlag struct {
 }
 
 func (f inputFlag) String() string { return "" }
-func (f inputFlag) Type() string   { return "input" }
 func (f inputFlag) isList()        {}
+func (f inputFlag) Type() string {
+	switch f.kind {
+	case liveInput:
+		return "interface"
+	case listenInput:
+		return "socket"
+	}
+	return "file"
+}
 func (f inputFlag) Set(s string) error {
 	in := input{kind: f.kind, name: s}
 	if f.kind == listenInput {
