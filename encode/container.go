@@ -3,6 +3,7 @@ package encode
 import (
 	"encoding/binary"
 	"iter"
+	"slices"
 	"time"
 
 	"nmsgsensor/tuple"
@@ -41,13 +42,13 @@ func (s *Sequence) size() int {
 // Container is one NMSG container being filled. The zero value is empty and
 // ready. It keeps its buffers across Reset.
 type Container struct {
-	buf      []byte // header, then payloads
-	crcs     []byte // the CRC fields of these payloads, encoded
-	n        int    // payloads
-	estimate int    // nmsgtool's idea of the size, see FullForPacket
-	part     []byte // what SealTo returned, where it was not all
-	sealed   []byte // what Seal returned, where it was compressed
-	deflate  deflater
+	buf     []byte // header, then payloads
+	crcs    []byte // the CRC fields of these payloads, encoded
+	n       int    // payloads
+	head    head
+	part    []byte // what SealTo returned, where it was not all
+	sealed  []byte // what Seal returned, where it was compressed
+	deflate deflater
 }
 
 // Mark is a place between two payloads of a container.
@@ -83,44 +84,60 @@ func (c *Container) Len() int { return c.n }
 
 // Reset empties the container. Bytes that it handed out are no longer valid.
 func (c *Container) Reset() {
-	c.buf, c.crcs, c.n, c.estimate = c.buf[:0], c.crcs[:0], 0, 0
+	c.buf, c.crcs, c.n = c.buf[:0], c.crcs[:0], 0
 }
 
 // AppendPacket appends a base:packet payload with a copy of the IP packet ip.
-func (c *Container) AppendPacket(t time.Time, l Labels, ip []byte) {
-	dataLen := packetMessageSize(ip)
-	c.open(TypePacket, t, l, dataLen)
-	c.buf = appendPacketMessage(c.buf, ip)
-	c.close(l, dataLen)
-}
-
-// AppendIPConn appends a base:ipconn payload of tp.
-func (c *Container) AppendIPConn(t time.Time, l Labels, tp tuple.Tuple) {
-	dataLen := ipconnMessageSize(tp)
-	c.open(TypeIPConn, t, l, dataLen)
-	c.buf = appendIPConnMessage(c.buf, tp)
-	c.close(l, dataLen)
-}
-
-// open appends all of a payload that stands before its message.
-func (c *Container) open(msgType uint8, t time.Time, l Labels, dataLen int) {
-	if len(c.buf) == 0 {
-		c.buf = append(c.buf, "NMSG\x00\x02\x00\x00\x00\x00"...)
-		c.estimate = HeaderSize
+// Where limit is not 0 and nmsgtool would close a container of that limit before
+// this payload, it says false and appends nothing; the first one always fits.
+func (c *Container) AppendPacket(t time.Time, l Labels, ip []byte, limit int) bool {
+	dataLen := packetMessageSize(len(ip))
+	b := c.open(TypePacket, t, l, dataLen, limit)
+	if b == nil {
+		return false
 	}
-	size := headSize(t, dataLen) + dataLen + labelsSize(l)
-	c.estimate += payloadEstimate(size, dataLen)
-	c.buf = append(c.buf, keyPayload)
-	c.buf = binary.AppendUvarint(c.buf, uint64(size))
-	c.buf = appendHead(c.buf, msgType, t, dataLen)
+	c.close(appendPacketMessage(b, ip), l, dataLen)
+	return true
 }
 
-// close takes the checksum of the message, which is the last dataLen bytes and
-// in the cache still, and appends what stands behind it.
-func (c *Container) close(l Labels, dataLen int) {
-	crc := checksum(c.buf[len(c.buf)-dataLen:])
-	c.crcs = binary.AppendUvarint(append(c.crcs, keyCRC), uint64(crc))
-	c.buf = appendLabels(c.buf, l)
+// AppendIPConn is AppendPacket for a base:ipconn payload of tp.
+func (c *Container) AppendIPConn(t time.Time, l Labels, tp tuple.Tuple, limit int) bool {
+	dataLen := ipconnMessageSize(&tp)
+	b := c.open(TypeIPConn, t, l, dataLen, limit)
+	if b == nil {
+		return false
+	}
+	c.close(appendIPConnMessage(b, &tp), l, dataLen)
+	return true
+}
+
+// open returns buf with all of a payload that stands before its message, and
+// with room for the rest; nil where the limit comes first.
+func (c *Container) open(msgType uint8, t time.Time, l Labels, dataLen, limit int) []byte {
+	head, nsec := c.head.of(msgType, t.Unix()), uint32(t.Nanosecond())
+	size := len(head) + 5 + 1 + uvarintLen(uint64(dataLen)) + dataLen + labelsSize(l)
+	// What nmsg takes for the size of the container, and of this payload.
+	if limit > 0 && c.n > 0 && len(c.buf)+c.n*maxCRCField+size+32 >= limit {
+		return nil
+	}
+	if c.n == 0 {
+		c.buf = append(c.buf, "NMSG\x00\x02\x00\x00\x00\x00"...)
+	}
+	b := slices.Grow(c.buf, 1+5+size)
+	b = appendUvarint(append(b, keyPayload), uint64(size))
+	b = append(append(b, head...), keyNsec, byte(nsec), byte(nsec>>8), byte(nsec>>16), byte(nsec>>24), keyData)
+	return appendUvarint(b, uint64(dataLen))
+}
+
+// maxCRCField is the longest CRC field: a key and a varint of 32 bits.
+const maxCRCField = 1 + 5
+
+// close takes the checksum of the message, which is the last dataLen bytes of b
+// and in the cache still, and appends what stands behind it.
+func (c *Container) close(b []byte, l Labels, dataLen int) {
+	crc := checksum(b[len(b)-dataLen:])
+	c.crcs = appendUvarint(append(c.crcs, keyCRC), uint64(crc))
+	c.buf = appendLabels(b, l)
 	c.n++
 }
 
@@ -132,55 +149,6 @@ func (c *Container) Size(seq *Sequence) int {
 		n += seq.size()
 	}
 	return n
-}
-
-// maxCRCField is the longest CRC field: a key and a varint of 32 bits.
-const maxCRCField = 1 + 5
-
-// PacketSize returns by how much AppendPacket makes a container longer, at most:
-// a CRC may take up to two bytes less.
-func PacketSize(t time.Time, l Labels, ip []byte) int {
-	return payloadSize(t, l, packetMessageSize(ip)) + maxCRCField
-}
-
-// IPConnSize is PacketSize for AppendIPConn.
-func IPConnSize(t time.Time, l Labels, tp tuple.Tuple) int {
-	return payloadSize(t, l, ipconnMessageSize(tp)) + maxCRCField
-}
-
-func payloadSize(t time.Time, l Labels, dataLen int) int {
-	n := headSize(t, dataLen) + dataLen + labelsSize(l)
-	return 1 + uvarintLen(uint64(n)) + n
-}
-
-// FullForPacket says whether nmsgtool would close a container of limit bytes
-// before it adds this packet. It goes by an estimate, not by the size: files
-// are split where nmsgtool splits them only if we do as it does.
-func (c *Container) FullForPacket(t time.Time, l Labels, ip []byte, limit int) bool {
-	return c.full(t, l, packetMessageSize(ip), limit)
-}
-
-// FullForIPConn is FullForPacket for AppendIPConn.
-func (c *Container) FullForIPConn(t time.Time, l Labels, tp tuple.Tuple, limit int) bool {
-	return c.full(t, l, ipconnMessageSize(tp), limit)
-}
-
-func (c *Container) full(t time.Time, l Labels, dataLen, limit int) bool {
-	size := headSize(t, dataLen) + dataLen + labelsSize(l)
-	return c.n > 0 && c.estimate+estimatedSize(size, dataLen)+32 >= limit
-}
-
-// estimatedSize is the size that nmsg gives a payload: right up to messages of
-// 2 MiB, whose length it takes for a varint of three bytes.
-func estimatedSize(size, dataLen int) int {
-	return size - max(uvarintLen(uint64(dataLen))-3, 0)
-}
-
-// payloadEstimate is what nmsg adds to its estimate for a payload: its size,
-// key and length, and six bytes for the CRC.
-func payloadEstimate(size, dataLen int) int {
-	size = estimatedSize(size, dataLen)
-	return size + 1 + uvarintLen(uint64(size)) + maxCRCField
 }
 
 // Seal returns the finished container: header, payloads, CRCs and, if seq is

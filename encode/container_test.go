@@ -11,7 +11,7 @@ func TestMarksAreWherePayloadsEnd(t *testing.T) {
 	var c Container
 	var want []Mark
 	for _, n := range []int{0, 1, 60, 100, 127, 128, 5000, 16383, 16384, 60000} {
-		c.AppendPacket(time.Unix(int64(n)<<20, 5), Labels{Source: uint32(n)}, make([]byte, n))
+		c.AppendPacket(time.Unix(int64(n)<<20, 5), Labels{Source: uint32(n)}, make([]byte, n), 0)
 		want = append(want, c.Mark())
 		if m := c.Mark(); m.Size() != c.Size(nil) || m.Len() != c.Len() {
 			t.Errorf("%+v is not %d payloads, %d bytes", m, c.Len(), c.Size(nil))

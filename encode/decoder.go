@@ -31,6 +31,11 @@ type Decoder struct {
 	crcs       []uint32  // likewise
 }
 
+// Lend has payloads stay borrowed after fn has returned: those of compressed
+// containers until swap is called with the memory that they are in, which returns
+// what to go on with (nil will do); all others as long as the container itself.
+func (d *Decoder) Lend(swap func([]byte) []byte) { d.inflate.swap = swap }
+
 // Lost returns the number of containers that are missing by the senders'
 // sequence numbers, counted as nmsgtool counts them.
 func (d *Decoder) Lost() uint64 { return d.sequences.lost }

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"io"
+	"math/bits"
 
 	"github.com/klauspost/compress/zlib"
 )
@@ -39,10 +40,12 @@ type inflater struct {
 	r   io.ReadCloser
 	in  bytes.Reader
 	out []byte
+
+	swap func([]byte) []byte // see Decoder.Lend
 }
 
 // inflate returns the bytes of a compressed body: a length, then a zlib stream
-// of just that length. They are borrowed until the next call. Nothing is
+// of just that length. They are borrowed until the next call, or as swap has it. Nothing is
 // allocated on the word of the length: more than MaxContainer is refused.
 func (f *inflater) inflate(body []byte) ([]byte, error) {
 	if len(body) < 4 {
@@ -62,8 +65,11 @@ func (f *inflater) inflate(body []byte) ([]byte, error) {
 	} else if err := f.r.(zlib.Resetter).Reset(&f.in, nil); err != nil {
 		return nil, errInflate
 	}
+	if f.swap != nil {
+		f.out = f.swap(f.out)
+	}
 	if cap(f.out) < int(size)+1 {
-		f.out = make([]byte, size+1)
+		f.out = make([]byte, 1<<bits.Len32(size))
 	}
 	// One byte more than promised, to see that the stream ends there and that
 	// its checksum holds.

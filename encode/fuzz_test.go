@@ -89,9 +89,9 @@ func FuzzMessages(f *testing.F) {
 			}
 		}
 		if tp, err := ParseIPConn(b); err == nil {
-			msg := appendIPConnMessage(nil, tp)
+			msg := appendIPConnMessage(nil, &tp)
 			again, err := ParseIPConn(msg)
-			if err != nil || again != tp || len(msg) != ipconnMessageSize(tp) {
+			if err != nil || again != tp || len(msg) != ipconnMessageSize(&tp) {
 				t.Errorf("%v became %v, %v", tp, again, err)
 			}
 		}

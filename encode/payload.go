@@ -69,20 +69,22 @@ const (
 	keyDstPort = 5<<3 | wireVarint
 )
 
-// appendHead appends the fields of a payload that come before its message,
-// the length of the message included.
-func appendHead(b []byte, msgType uint8, t time.Time, dataLen int) []byte {
-	b = append(b, keyVendor, VendorBase, keyType, msgType, keySec)
-	b = binary.AppendUvarint(b, uint64(t.Unix()))
-	b = append(b, keyNsec)
-	b = binary.LittleEndian.AppendUint32(b, uint32(t.Nanosecond()))
-	b = append(b, keyData)
-	return binary.AppendUvarint(b, uint64(dataLen))
+// head has the first fields of a payload, which most payloads have in common
+// with the one before: vendor, type and seconds.
+type head struct {
+	buf [4 + 1 + 10]byte
+	n   int
+	sec int64
 }
 
-// headSize is the length of what appendHead appends.
-func headSize(t time.Time, dataLen int) int {
-	return 4 + 1 + uvarintLen(uint64(t.Unix())) + 1 + 4 + 1 + uvarintLen(uint64(dataLen))
+// of returns the fields, borrowed until the next call.
+func (h *head) of(msgType uint8, sec int64) []byte {
+	if h.n == 0 || h.sec != sec {
+		h.n = len(binary.AppendUvarint(append(h.buf[:0], keyVendor, VendorBase, keyType, msgType, keySec), uint64(sec)))
+		h.sec = sec
+	}
+	h.buf[3] = msgType
+	return h.buf[:h.n]
 }
 
 // appendLabels appends the labels that are set.
@@ -108,20 +110,19 @@ func labelsSize(l Labels) (n int) {
 	return n
 }
 
-// packetMessageSize is the length of the base:packet message of ip.
-func packetMessageSize(ip []byte) int {
-	return 2 + 1 + uvarintLen(uint64(len(ip))) + len(ip)
+// packetMessageSize is the length of the base:packet message of n bytes of IP.
+func packetMessageSize(n int) int {
+	return 2 + 1 + uvarintLen(uint64(n)) + n
 }
 
 // appendPacketMessage appends the base:packet message of ip.
 func appendPacketMessage(b, ip []byte) []byte {
 	b = append(b, keyPacketType, packetTypeIP, keyPacketData)
-	b = binary.AppendUvarint(b, uint64(len(ip)))
-	return append(b, ip...)
+	return append(appendUvarint(b, uint64(len(ip))), ip...)
 }
 
 // ipconnMessageSize is the length of the base:ipconn message of tp.
-func ipconnMessageSize(tp tuple.Tuple) int {
+func ipconnMessageSize(tp *tuple.Tuple) int {
 	return 1 + uvarintLen(uint64(tp.Proto)) +
 		1 + uvarintLen(uint64(tp.SrcPort)) + 1 + uvarintLen(uint64(tp.DstPort)) +
 		2 + tp.Src.BitLen()/8 + 2 + tp.Dst.BitLen()/8
@@ -129,17 +130,17 @@ func ipconnMessageSize(tp tuple.Tuple) int {
 
 // appendIPConnMessage appends the base:ipconn message of tp, all fields present
 // as nmsgtool has them.
-func appendIPConnMessage(b []byte, tp tuple.Tuple) []byte {
-	b = binary.AppendUvarint(append(b, keyProto), uint64(tp.Proto))
-	b = appendAddr(append(b, keySrcIP), tp.Src)
-	b = binary.AppendUvarint(append(b, keySrcPort), uint64(tp.SrcPort))
-	b = appendAddr(append(b, keyDstIP), tp.Dst)
-	return binary.AppendUvarint(append(b, keyDstPort), uint64(tp.DstPort))
+func appendIPConnMessage(b []byte, tp *tuple.Tuple) []byte {
+	b = appendUvarint(append(b, keyProto), uint64(tp.Proto))
+	b = appendAddr(append(b, keySrcIP), &tp.Src)
+	b = appendUvarint(append(b, keySrcPort), uint64(tp.SrcPort))
+	b = appendAddr(append(b, keyDstIP), &tp.Dst)
+	return appendUvarint(append(b, keyDstPort), uint64(tp.DstPort))
 }
 
 // appendAddr appends an address of 4 or 16 bytes behind its length. Anything
 // else, such as the zero Addr, is appended as no bytes.
-func appendAddr(b []byte, a netip.Addr) []byte {
+func appendAddr(b []byte, a *netip.Addr) []byte {
 	switch a.BitLen() {
 	case 32:
 		v := a.As4()
@@ -222,6 +223,22 @@ var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 // htonl, on hosts that are little-endian.
 func checksum(b []byte) uint32 {
 	return bits.ReverseBytes32(crc32.Checksum(b, castagnoli))
+}
+
+// appendUvarint is binary.AppendUvarint, but at once for the lengths that nearly
+// all values here have.
+func appendUvarint(b []byte, v uint64) []byte {
+	switch {
+	case v < 1<<7:
+		return append(b, byte(v))
+	case v < 1<<14:
+		return append(b, byte(v)|0x80, byte(v>>7))
+	case v < 1<<21:
+		return append(b, byte(v)|0x80, byte(v>>7)|0x80, byte(v>>14))
+	case v >= 1<<28 && v < 1<<35:
+		return append(b, byte(v)|0x80, byte(v>>7)|0x80, byte(v>>14)|0x80, byte(v>>21)|0x80, byte(v>>28))
+	}
+	return binary.AppendUvarint(b, v)
 }
 
 // uvarintLen is the number of bytes of v as a varint.

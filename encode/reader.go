@@ -16,12 +16,18 @@ type Reader struct {
 	end    int   // of what was read, in buf
 	offset int64 // of buf[start] in the stream
 	err    error // of r; comes after the last container
+	swap   func([]byte) []byte
 }
 
 // NewReader returns a Reader of r.
 func NewReader(r io.Reader) *Reader {
 	return &Reader{r: r, buf: make([]byte, firstBuffer)}
 }
+
+// Lend has containers stay borrowed beyond the next call of Next. Before their
+// bytes are written over, the Reader calls swap with its buffer, and goes on with
+// the one that is returned, which may be the same and has any length.
+func (r *Reader) Lend(swap func(buf []byte) []byte) { r.swap = swap }
 
 // firstBuffer is enough for most streams, and stays in the processor's cache.
 const firstBuffer = 256 << 10
@@ -61,18 +67,26 @@ func (r *Reader) fill(n int) bool {
 		if r.err != nil {
 			return false
 		}
-		if n > len(r.buf) {
-			r.buf = append(r.buf, make([]byte, MaxContainer+HeaderSize-len(r.buf))...)
-		}
 		if r.start+n > len(r.buf) || r.start == r.end {
-			copy(r.buf, r.buf[r.start:r.end])
-			r.start, r.end = 0, r.end-r.start
+			r.move(n)
 		}
 		var k int
 		k, r.err = r.r.Read(r.buf[r.end:])
 		r.end += k
 	}
 	return true
+}
+
+// move makes room for n bytes from the front of the buffer on.
+func (r *Reader) move(n int) {
+	rest, buf := r.buf[r.start:r.end], r.buf
+	if r.swap != nil {
+		buf = r.swap(buf)
+	}
+	if n > len(buf) {
+		buf = make([]byte, MaxContainer+HeaderSize)
+	}
+	r.start, r.end, r.buf = 0, copy(buf, rest), buf
 }
 
 // ending returns what is left to say when less than a header is there.

@@ -28,12 +28,11 @@ func (f *File) Write(r *Record) error {
 	if !f.cfg.Kind.wants(r) {
 		return nil
 	}
-	t, l := f.cfg.time(r), r.Labels.Or(f.cfg.Labels)
 	var err error
-	if f.cfg.full(&f.c, r, t, l) {
+	if !f.cfg.append(&f.c, r, encode.MaxContainer) {
 		err = f.Flush()
+		f.cfg.append(&f.c, r, 0)
 	}
-	f.cfg.append(&f.c, r, t, l)
 	if f.cfg.Single || f.w.rotating != nil && f.w.rotating.Count > 0 && f.w.due(uint64(f.c.Len())) {
 		err = errors.Join(err, f.Flush())
 	}

@@ -82,28 +82,14 @@ func (p *Payloads) time(r *Record) time.Time {
 	return r.Time
 }
 
-// size is what append adds to a container, at most.
-func (p *Payloads) size(r *Record, t time.Time, l encode.Labels) int {
+// append adds r to a container, unless nmsgtool would first begin a new one of at
+// most limit bytes (0 for no limit).
+func (p *Payloads) append(c *encode.Container, r *Record, limit int) bool {
+	t, l := p.time(r), r.Labels.Or(p.Labels)
 	if p.Kind == Packet {
-		return encode.PacketSize(t, l, r.Packet)
+		return c.AppendPacket(t, l, r.Packet, limit)
 	}
-	return encode.IPConnSize(t, l, r.Tuple)
-}
-
-func (p *Payloads) append(c *encode.Container, r *Record, t time.Time, l encode.Labels) {
-	if p.Kind == Packet {
-		c.AppendPacket(t, l, r.Packet)
-	} else {
-		c.AppendIPConn(t, l, r.Tuple)
-	}
-}
-
-// full says whether nmsgtool would begin a new container of a file before r.
-func (p *Payloads) full(c *encode.Container, r *Record, t time.Time, l encode.Labels) bool {
-	if p.Kind == Packet {
-		return c.FullForPacket(t, l, r.Packet, encode.MaxContainer)
-	}
-	return c.FullForIPConn(t, l, r.Tuple, encode.MaxContainer)
+	return c.AppendIPConn(t, l, r.Tuple, limit)
 }
 
 // Stats are a sink's counters, which only grow, and its state. They may be read

@@ -74,20 +74,23 @@ func (u *UDP) Write(r *Record) error {
 	if !u.cfg.Kind.wants(r) {
 		return nil
 	}
-	t, l := u.cfg.time(r), r.Labels.Or(u.cfg.Labels)
 	if u.cfg.Zlib && !u.cfg.Single {
-		u.compress(r, t, l)
+		u.compress(r)
 		return nil
 	}
-	if u.c.Len() > 0 && u.c.Size(nil)+sequenceRoom+u.cfg.size(r, t, l) > u.cfg.MTU {
-		u.send(u.c.Mark())
+	before := u.c.Mark()
+	u.cfg.append(&u.c, r, 0)
+	if before.Len() > 0 && u.full() {
+		u.send(before)
 	}
-	u.cfg.append(&u.c, r, t, l)
-	if u.cfg.Single || u.c.Size(nil)+sequenceRoom > u.cfg.MTU {
+	if u.cfg.Single || u.full() {
 		u.send(u.c.Mark())
 	}
 	return nil
 }
+
+// full says whether what was put in fills a datagram, or more than that.
+func (u *UDP) full() bool { return u.c.Size(nil)+sequenceRoom > u.cfg.MTU }
 
 // sequenceRoom is the most that the two sequence fields take: their keys and
 // varints of 32 and 64 bits. Ids are random, so they nearly always take it all.

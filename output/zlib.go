@@ -1,10 +1,6 @@
 package output
 
-import (
-	"time"
-
-	"nmsgsensor/encode"
-)
+import "nmsgsensor/encode"
 
 // zlibFill finds out how much goes into a datagram after compression. How large
 // a container is shows only when it is compressed: each look tells when to look
@@ -21,14 +17,15 @@ type zlibFill struct {
 const zlibRoom = 4 + 6 + 3*5
 
 // compress adds r and sends what is full.
-func (u *UDP) compress(r *Record, t time.Time, l encode.Labels) {
-	if u.c.Len() > 0 && u.c.Size(nil)+sequenceRoom+u.cfg.size(r, t, l) > encode.MaxContainer {
-		u.sendFilled(true) // nobody takes what inflates to more
-	}
+func (u *UDP) compress(r *Record) {
 	if u.c.Size(nil)+sequenceRoom+zlibRoom <= u.cfg.MTU {
 		u.fill.good = u.c.Mark()
 	}
-	u.cfg.append(&u.c, r, t, l)
+	// Nobody takes what inflates to more.
+	if !u.cfg.append(&u.c, r, encode.MaxContainer-sequenceRoom) {
+		u.sendFilled(true)
+		u.cfg.append(&u.c, r, 0)
+	}
 	u.sendFilled(false)
 }
 
