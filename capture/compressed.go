@@ -21,7 +21,9 @@ var errWindow = errors.New("wants more than 64 MiB of memory to decompress; let 
 
 // decompress returns what is in the input, uncompressed, by its first bytes.
 func decompress(in *input) (*bufio.Reader, error) {
-	const readSize = 256 << 10
+	// Enough for what is looked at first. Whoever then reads more at a time reads
+	// past this buffer.
+	const readSize = 64 << 10
 	raw := bufio.NewReaderSize(in, readSize)
 	head, _ := raw.Peek(6)
 	var r io.Reader

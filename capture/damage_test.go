@@ -21,13 +21,7 @@ var quiet = slog.New(slog.DiscardHandler)
 
 // readBytes reads an input from memory and describes all that is in it.
 func readBytes(b []byte) ([]string, Stats, error) {
-	in := &input{name: "memory", ctx: context.Background(), fd: -1}
-	r := bufio.NewReader(bytes.NewReader(b))
-	var src Source
-	src, err := newFile(in, r, Config{Log: quiet})
-	if err == ErrFormat {
-		src, err = newStream(in, r, Config{Log: quiet}), nil
-	}
+	src, err := memory(b, false)
 	if err != nil {
 		return nil, Stats{}, err
 	}
@@ -35,7 +29,7 @@ func readBytes(b []byte) ([]string, Stats, error) {
 	err = src.Run(context.Background(), func(batch []Packet) error {
 		for i := range batch {
 			p := &batch[i]
-			if p.IsTuple {
+			if p.Tuple != nil {
 				all = append(all, p.Tuple.Src.String())
 				continue
 			}

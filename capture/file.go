@@ -23,6 +23,10 @@ type file struct {
 
 // format is the reader of a file format. It looks at bytes, never at the file.
 type format interface {
+	// usual reads, from the front of b, packets that nothing is odd about and
+	// that have more behind them. It leaves all others to next.
+	usual(b []byte, batch []Packet) (n, used int)
+
 	// next reads what stands at the front of b. With an error, a step of some
 	// use says that what stands there is whole but of no use itself, and one of
 	// none that it is not of the format. If atEnd, no more than b will come.
@@ -70,36 +74,26 @@ func newFile(in *input, r *bufio.Reader, cfg Config) (*file, error) {
 	return f, nil
 }
 
-const batchSize = 256
-
-// Run implements Source.
+// Run implements Source. Reading a regular file goes ahead of working on it.
 func (f *file) Run(ctx context.Context, fn func([]Packet) error) error {
 	defer f.in.close()
-	batch := make([]Packet, batchSize)
-	for n := 0; ; {
-		batch[n] = Packet{}
+	if f.in.waits {
+		return f.read(ctx, inStep(fn))
+	}
+	return runAhead(ctx, fn, f.read)
+}
+
+// read reads the file to its end, until ctx is done or nobody wants more.
+func (f *file) read(ctx context.Context, r *relay) error {
+	f.win.relay = r
+	for r.err == nil {
+		n, used := f.format.usual(f.win.bytes(), r.room())
+		f.win.pass(used)
+		r.took(n)
 		atEnd := f.win.err != nil
-		st, err := f.format.next(f.win.bytes(), atEnd, &batch[n])
+		st, err := f.format.next(f.win.bytes(), atEnd, &r.room()[0])
 		if st.isPacket {
-			n++
-		}
-		if here := len(f.win.bytes()); err == nil && st.need == 0 && st.used <= int64(here) {
-			f.win.start += int(st.used)
-			f.win.offset += st.used
-			if n < batchSize {
-				continue
-			}
-			st.used = 0
-		}
-		// What follows may move the bytes that the batch has borrowed.
-		if n > 0 {
-			if err := f.deliver(batch[:n], fn); err != nil {
-				return err
-			}
-			n = 0
-		}
-		if ctx.Err() != nil {
-			return nil
+			r.took(1)
 		}
 		switch {
 		case err != nil && st.used > 0:
@@ -107,21 +101,19 @@ func (f *file) Run(ctx context.Context, fn func([]Packet) error) error {
 			f.damaged(at, err, f.win.skip(st.used))
 		case err != nil:
 			f.recover(err)
-		case st.need > 0 && !f.win.fill(st.need) && atEnd:
-			if done, err := f.end(ctx); done {
-				return err
-			}
 		case st.used > 0:
 			f.win.skip(st.used)
+		case ctx.Err() != nil:
+			r.flush()
+			return r.err
+		case st.need > 0 && !f.win.fill(st.need) && atEnd:
+			if done, err := f.end(ctx); done {
+				r.flush()
+				return errors.Join(r.err, err)
+			}
 		}
 	}
-}
-
-func (f *file) deliver(batch []Packet, fn func([]Packet) error) error {
-	f.mu.Lock()
-	f.stats.Bytes = f.in.bytes.Load()
-	f.mu.Unlock()
-	return fn(batch)
+	return r.err
 }
 
 // recover passes over what is not of the format.
@@ -146,9 +138,6 @@ func (f *file) end(ctx context.Context) (done bool, err error) {
 	if ctx.Err() != nil {
 		return true, nil
 	}
-	f.mu.Lock()
-	f.stats.Bytes = f.in.bytes.Load()
-	f.mu.Unlock()
 	cause := errCut
 	if f.win.err != io.EOF {
 		if !f.in.compressed || errors.As(f.win.err, new(*os.PathError)) {
@@ -188,7 +177,9 @@ func (f *file) damaged(offset int64, cause error, skipped int64) {
 func (f *file) Stats() Stats {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return f.stats
+	s := f.stats
+	s.Bytes = f.in.bytes.Load()
+	return s
 }
 
 // layer is what is known of an interface in a file: how to find the packets in
@@ -210,16 +201,16 @@ func newLayer(t LinkType, filter string) (layer, error) {
 	return l, err
 }
 
-// take sets the packet from a frame of this length on the wire.
+// take sets the packet, but for its time, from a frame of this length on the wire.
 func (l *layer) take(p *Packet, frame []byte, wireLen uint32) {
-	if l.decode == nil {
+	p.IP, p.Cut = nil, false
+	switch {
+	case l.decode == nil:
 		p.Skip = OtherLink
-		return
-	}
-	if l.filter != nil && !l.filter.match(frame, wireLen) {
+	case l.filter != nil && !l.filter.match(frame, wireLen):
 		p.Skip = Filtered
-		return
+	default:
+		p.IP, p.Skip = l.decode(frame)
+		p.Cut = uint32(len(frame)) != wireLen
 	}
-	p.IP, p.Skip = l.decode(frame)
-	p.Cut = uint32(len(frame)) != wireLen
 }

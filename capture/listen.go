@@ -90,11 +90,12 @@ func (l *Listener) Run(ctx context.Context, fn func([]Packet) error) error {
 	defer l.conn.Close()
 	defer func() {
 		l.decoder.GiveUp()
-		l.publish(0, nil)
+		l.publish(nil)
 	}()
 	buf := make([]byte, 1<<16)
 	oob := make([]byte, 64)
-	for ctx.Err() == nil {
+	r := inStep(fn)
+	for ctx.Err() == nil && r.err == nil {
 		now := time.Now()
 		l.conn.SetReadDeadline(now.Add(readTimeout))
 		n, k, _, from, err := l.conn.ReadMsgUDPAddrPort(buf, oob)
@@ -109,15 +110,11 @@ func (l *Listener) Run(ctx context.Context, fn func([]Packet) error) error {
 			return fmt.Errorf("read %s: %w", l.stats.Name, innermost(err))
 		}
 		l.received(n, oob[:k], now)
-		bad, err := l.decode(buf[:n], from, now, fn)
-		if bad != nil {
+		if bad := l.decode(buf[:n], from, now, r); bad != nil {
 			l.bad(bad, from, now)
 		}
-		if err != nil {
-			return err
-		}
 	}
-	return nil
+	return r.err
 }
 
 // received counts the bytes of a datagram, if one came, and what the kernel

@@ -45,7 +45,7 @@ func send(t *testing.T, datagrams [][]byte, want int) (types []uint8, st Stats) 
 	err = l.Run(ctx, func(batch []Packet) error {
 		for _, p := range batch {
 			typ := uint8(encode.TypePacket)
-			if p.IsTuple {
+			if p.Tuple != nil {
 				typ = encode.TypeIPConn
 			}
 			types = append(types, typ)

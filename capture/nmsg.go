@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"nmsgsensor/encode"
+	"nmsgsensor/tuple"
 )
 
 // stream is NMSG from a file or a pipe.
@@ -27,11 +28,24 @@ func newStream(in *input, r *bufio.Reader, cfg Config) *stream {
 	return &stream{in: in, r: encode.NewReader(r), nmsg: newNMSG(in.name, in.size, cfg)}
 }
 
-// Run implements Source.
+// Run implements Source. Reading a regular file goes ahead of working on it.
 func (s *stream) Run(ctx context.Context, fn func([]Packet) error) error {
 	defer s.in.close()
-	defer func() { s.publish(s.in.bytes.Load(), nil) }()
-	for ctx.Err() == nil {
+	defer s.publish(nil)
+	if s.in.waits {
+		return s.read(ctx, inStep(fn))
+	}
+	return runAhead(ctx, fn, func(ctx context.Context, r *relay) error {
+		s.r.Lend(r.swap)
+		s.decoder.Lend(r.swap)
+		return s.read(ctx, r)
+	})
+}
+
+// read reads the stream to its end, until ctx is done or nobody wants more.
+func (s *stream) read(ctx context.Context, r *relay) error {
+	defer r.flush()
+	for ctx.Err() == nil && r.err == nil {
 		container, err := s.r.Next()
 		var damage *encode.DamageError
 		switch {
@@ -47,7 +61,7 @@ func (s *stream) Run(ctx context.Context, fn func([]Packet) error) error {
 			return err
 		}
 		at := s.r.Offset() - int64(len(container))
-		bad, err := s.decode(container, netip.AddrPort{}, time.Now(), fn)
+		bad := s.decode(container, netip.AddrPort{}, time.Now(), r)
 		switch {
 		case bad != nil:
 			s.damaged(at, bad, int64(len(container)))
@@ -55,11 +69,8 @@ func (s *stream) Run(ctx context.Context, fn func([]Packet) error) error {
 			s.damaged(at, errFragments, 0)
 		}
 		s.lost = s.decoder.LostFragments()
-		if err != nil {
-			return err
-		}
 	}
-	return nil
+	return r.err
 }
 
 // end tells why the stream ends, if not as it should, and of what will not come
@@ -74,56 +85,53 @@ func (s *stream) end(err error) {
 }
 
 func (s *stream) damaged(offset int64, cause error, skipped int64) {
-	s.publish(s.in.bytes.Load(), func(st *Stats) { st.Damaged++ })
+	s.publish(func(st *Stats) { st.Damaged++ })
 	s.log.Warn("damaged input", "input", s.in.name, "offset", offset, "cause", cause, "skipped_bytes", skipped)
 }
 
-// nmsg is what streams and sockets have in common: containers in, batches of
-// packets out.
+// Stats implements Source.
+func (s *stream) Stats() Stats {
+	st := s.nmsg.Stats()
+	st.Bytes = s.in.bytes.Load()
+	return st
+}
+
+// nmsg is what streams and sockets have in common: containers in, packets out.
 type nmsg struct {
 	log     *slog.Logger
 	decoder encode.Decoder
-	batch   []Packet
 	mu      sync.Mutex
 	stats   Stats
 }
 
 func newNMSG(name string, size int64, cfg Config) nmsg {
-	return nmsg{log: cfg.logger(), batch: make([]Packet, 0, batchSize), stats: Stats{Name: name, Size: size}}
+	return nmsg{log: cfg.logger(), stats: Stats{Name: name, Size: size}}
 }
 
-// decode hands on the payloads of a container, whose bytes are borrowed until
-// it returns. It tells what is wrong with the container in bad; err is fn's.
-func (s *nmsg) decode(container []byte, from netip.AddrPort, now time.Time, fn func([]Packet) error) (bad, err error) {
-	bad = s.decoder.Decode(container, from, now, func(p *encode.Payload, crcOK bool) error {
-		s.batch = append(s.batch, packetOf(p, crcOK))
-		if len(s.batch) == cap(s.batch) {
-			err = s.flush(fn)
-		}
-		return err
+// decode hands on the payloads of a container, whose bytes are borrowed until it
+// returns, or longer where the relay runs ahead. It returns what is wrong with
+// the container.
+func (s *nmsg) decode(container []byte, from netip.AddrPort, now time.Time, r *relay) error {
+	err := s.decoder.Decode(container, from, now, func(p *encode.Payload, crcOK bool) error {
+		readPayload(&r.room()[0], p, crcOK, r.tuple())
+		r.took(1)
+		return r.err
 	})
-	if err != nil {
-		return nil, err
+	if r.fn != nil {
+		r.flush()
 	}
-	if bad != nil {
-		s.publish(0, func(st *Stats) { st.BadContainers++ })
-	}
-	return bad, s.flush(fn)
-}
-
-func (s *nmsg) flush(fn func([]Packet) error) error {
-	s.publish(0, nil)
-	if len(s.batch) == 0 {
+	if err == nil || r.err != nil {
+		s.publish(nil)
 		return nil
 	}
-	batch := s.batch
-	s.batch = s.batch[:0]
-	return fn(batch)
+	s.publish(func(st *Stats) { st.BadContainers++ })
+	return err
 }
 
-// packetOf reads the message of a payload.
-func packetOf(p *encode.Payload, crcOK bool) Packet {
-	out := Packet{Time: p.Time, Labels: p.Labels}
+// readPayload reads the message of a payload into out, which gets t if it is a
+// tuple.
+func readPayload(out *Packet, p *encode.Payload, crcOK bool, t *tuple.Tuple) {
+	*out = Packet{Time: p.Time, Labels: p.Labels}
 	var err error
 	switch {
 	case !crcOK:
@@ -131,24 +139,20 @@ func packetOf(p *encode.Payload, crcOK bool) Packet {
 	case p.Vendor == encode.VendorBase && p.Type == encode.TypePacket:
 		out.IP, err = encode.ParsePacket(p.Data)
 	case p.Vendor == encode.VendorBase && p.Type == encode.TypeIPConn:
-		out.Tuple, err = encode.ParseIPConn(p.Data)
-		out.IsTuple = err == nil
+		*t, err = encode.ParseIPConn(p.Data)
+		out.Tuple = t
 	default:
 		out.Skip = OtherPayload
 	}
 	if err != nil {
-		out.Skip = BadPayload
+		out.IP, out.Tuple, out.Skip = nil, nil, BadPayload
 	}
-	return out
 }
 
-// publish makes the counters visible. A bytes of 0 leaves that one as it is.
-func (s *nmsg) publish(bytes uint64, change func(*Stats)) {
+// publish makes the counters visible, and what change makes of them.
+func (s *nmsg) publish(change func(*Stats)) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if bytes > 0 {
-		s.stats.Bytes = bytes
-	}
 	s.stats.Containers = s.decoder.Containers
 	s.stats.LostContainers = s.decoder.Lost()
 	s.stats.LostFragments = s.decoder.LostFragments()

@@ -3,6 +3,7 @@ package capture
 import (
 	"encoding/binary"
 	"errors"
+	"math/bits"
 	"time"
 )
 
@@ -25,7 +26,7 @@ var errRecord = errors.New("no sane record header")
 // pcapFile reads the records of a pcap file.
 type pcapFile struct {
 	layer
-	order     binary.ByteOrder
+	bigEndian bool
 	recordLen int
 	nanoUnit  int64 // nanoseconds of the unit of the fraction
 	swap      swapRule
@@ -42,34 +43,40 @@ const (
 	swapAlways          // before 2.3, and 543.0 of DG/UX
 )
 
-// pcapOrder returns the byte order of a header and its magic number as read.
-func pcapOrder(head []byte) (binary.ByteOrder, uint32) {
-	for _, order := range []binary.ByteOrder{binary.LittleEndian, binary.BigEndian} {
-		switch m := order.Uint32(head); m {
+// pcapMagic returns the magic number of a header and whether it is big-endian.
+func pcapMagic(head []byte) (magic uint32, bigEndian, known bool) {
+	magic = binary.LittleEndian.Uint32(head)
+	for _, bigEndian := range []bool{false, true} {
+		switch magic {
 		case magicMicro, magicNano, magicModified:
-			return order, m
+			return magic, bigEndian, true
 		}
+		magic = bits.ReverseBytes32(magic)
 	}
-	return nil, 0
+	return 0, false, false
 }
 
 func isPcap(head []byte) bool {
 	if len(head) < pcapHeaderLen {
 		return false
 	}
-	order, _ := pcapOrder(head)
-	return order != nil
+	_, _, known := pcapMagic(head)
+	return known
 }
 
 // newPcap reads the file header.
 func newPcap(head []byte, filter string) (*pcapFile, error) {
-	order, magic := pcapOrder(head)
-	f := &pcapFile{order: order, recordLen: pcapRecordLen, nanoUnit: 1000, doubt: doubt{last: noTime}}
+	magic, bigEndian, _ := pcapMagic(head)
+	f := &pcapFile{bigEndian: bigEndian, recordLen: pcapRecordLen, nanoUnit: 1000, doubt: doubt{last: noTime}}
 	switch magic {
 	case magicNano:
 		f.nanoUnit = 1
 	case magicModified:
 		f.recordLen += 8
+	}
+	var order binary.ByteOrder = binary.LittleEndian
+	if bigEndian {
+		order = binary.BigEndian
 	}
 	major, minor := order.Uint16(head[4:]), order.Uint16(head[6:])
 	switch {
@@ -93,11 +100,50 @@ type record struct {
 }
 
 func (f *pcapFile) record(b []byte) record {
-	r := record{int64(f.order.Uint32(b)), f.order.Uint32(b[4:]), f.order.Uint32(b[8:]), f.order.Uint32(b[12:])}
-	if f.swap == swapAlways || f.swap == swapMaybe && r.capLen > r.wireLen {
+	le := binary.LittleEndian // and no ByteOrder, whose calls cost more than the rest
+	b = b[:pcapRecordLen]
+	sec, r := le.Uint32(b), record{0, le.Uint32(b[4:]), le.Uint32(b[8:]), le.Uint32(b[12:])}
+	if f.bigEndian {
+		sec = bits.ReverseBytes32(sec)
+		r = record{0, bits.ReverseBytes32(r.frac), bits.ReverseBytes32(r.capLen), bits.ReverseBytes32(r.wireLen)}
+	}
+	if r.sec = int64(sec); f.swap == swapAlways || f.swap == swapMaybe && r.capLen > r.wireLen {
 		r.capLen, r.wireLen = r.wireLen, r.capLen
 	}
 	return r
+}
+
+// usual implements format. A record is taken here if it and the one behind it
+// are plausible, as nearly all are; the other ones are for next.
+func (f *pcapFile) usual(b []byte, batch []Packet) (n, used int) {
+	if len(b) < f.recordLen {
+		return 0, 0
+	}
+	r := f.record(b)
+	if !f.plausible(r, f.doubt.last) {
+		return 0, 0
+	}
+	for n < len(batch) {
+		end := used + f.recordLen + int(r.capLen)
+		if len(b) < end+f.recordLen {
+			break
+		}
+		behind := f.record(b[end:])
+		if !f.plausible(behind, r.sec) {
+			break
+		}
+		f.packet(r, b[used+f.recordLen:end:end], &batch[n])
+		r, used = behind, end
+		n++
+	}
+	return n, used
+}
+
+// packet sets p from a record and its bytes.
+func (f *pcapFile) packet(r record, frame []byte, p *Packet) {
+	f.doubt.last = r.sec
+	p.Time = time.Unix(r.sec, int64(r.frac)*f.nanoUnit).UTC()
+	f.take(p, frame, r.wireLen)
 }
 
 // next implements format.
@@ -125,8 +171,6 @@ func (f *pcapFile) next(b []byte, atEnd bool, p *Packet) (step, error) {
 			return step{}, errRecord
 		}
 	}
-	f.doubt.last = r.sec
-	p.Time = time.Unix(r.sec, int64(r.frac)*f.nanoUnit).UTC()
-	f.take(p, b[f.recordLen:n:n], r.wireLen)
+	f.packet(r, b[f.recordLen:n:n], p)
 	return step{used: int64(n), isPacket: true}, nil
 }

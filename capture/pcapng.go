@@ -93,6 +93,9 @@ func newPcapng(head []byte, filter string, warn func(string)) (*pcapngFile, erro
 	return &pcapngFile{filter: filter, order: binary.LittleEndian, layers: map[LinkType]layer{}, warn: warn}, nil
 }
 
+// usual implements format.
+func (f *pcapngFile) usual([]byte, []Packet) (n, used int) { return 0, 0 }
+
 // next implements format.
 func (f *pcapngFile) next(b []byte, atEnd bool, p *Packet) (step, error) {
 	if f.trailer != 0 {

@@ -31,11 +31,9 @@ type Packet struct {
 	Time   time.Time
 	Labels encode.Labels // from NMSG; zero from captures
 	IP     []byte        // the packet from its IP header on, link-layer padding included; borrowed; nil if there is none
-	Tuple  tuple.Tuple   // the content of a base:ipconn payload; only where IsTuple
+	Tuple  *tuple.Tuple  // the content of a base:ipconn payload, borrowed; nil for all others
 	Skip   Reason        // why there is no packet here; zero where there is one
-
-	IsTuple bool // Tuple is set and IP is not
-	Cut     bool // the bytes are not all of the packet's: captured and original length differ
+	Cut    bool          // the bytes are not all of the packet's: captured and original length differ
 }
 
 // Config is what every source needs. The zero value works.

@@ -179,7 +179,7 @@ func (s *sensor) drain(message string, sink statSink) {
 func (s *sensor) boundMemory() {
 	const (
 		program = 24 << 20 // runtime, metrics, fragments held
-		perFeed = 4 << 20  // a container, what it inflates to, windows
+		perFeed = 8 << 20  // blocks that are read, what they inflate to
 		perSink = 4 << 20  // containers being filled, sealed and sent
 	)
 	if os.Getenv("GOMEMLIMIT") == "" {

@@ -70,16 +70,16 @@ func (s *stage) packet(t *tally, p *capture.Packet, r *output.Record, own *ownTr
 		}
 		return s.countdown()
 	}
-	*r = output.Record{Time: p.Time, Labels: p.Labels, Type: encode.TypePacket}
-	if p.IsTuple {
-		r.Tuple, r.HasTuple, r.Type = p.Tuple, true, encode.TypeIPConn
+	r.Time, r.Labels, r.Packet = p.Time, p.Labels, nil
+	if p.Tuple != nil {
+		r.Tuple, r.HasTuple, r.Type = *p.Tuple, true, encode.TypeIPConn
 	} else {
 		var err error
+		r.Type = encode.TypePacket
 		r.Tuple, err = tuple.Parse(p.IP)
-		if reason, ok := err.(tuple.Reason); ok {
-			t.noTuple[reason]++
+		if r.HasTuple = err == nil; !r.HasTuple {
+			t.noTuple[err.(tuple.Reason)]++
 		}
-		r.HasTuple = err == nil
 		if !p.Cut {
 			r.Packet = p.IP
 		}

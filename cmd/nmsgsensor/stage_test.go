@@ -28,7 +28,7 @@ func TestStageCountsEveryPacketOnce(t *testing.T) {
 	s := &stage{}
 	var got tally
 	err := s.intake(&got, nil)([]capture.Packet{
-		{IP: udp4}, {IP: udp4, Cut: true}, {IP: udp4[:22]}, {Skip: capture.Filtered}, {Skip: capture.BadCRC}, {IsTuple: true},
+		{IP: udp4}, {IP: udp4, Cut: true}, {IP: udp4[:22]}, {Skip: capture.Filtered}, {Skip: capture.BadCRC}, {Tuple: &tuple.Tuple{}},
 	})
 	want := tally{read: 6, delivered: 3, cut: 1}
 	want.skipped[capture.Filtered], want.skipped[capture.BadCRC], want.noTuple[tuple.Truncated] = 1, 1, 1
