@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
-	"fmt"
 	"io"
 	"math/rand/v2"
 	"net/netip"
@@ -410,26 +409,6 @@ func TestNothingAllocates(t *testing.T) {
 	}); n != 0 {
 		t.Errorf("reading: %v allocations", n)
 	}
-}
-
-func ExampleReader() {
-	var c Container
-	c.AppendIPConn(time.Unix(1424588307, 0), Labels{}, someTuple, 0)
-	stream := bytes.NewReader(c.Seal(nil, false))
-
-	var d Decoder
-	for r := NewReader(stream); ; {
-		container, err := r.Next()
-		if err != nil {
-			break // io.EOF, or a *DamageError, behind which one can go on
-		}
-		d.Decode(container, netip.AddrPort{}, time.Now(), func(p *Payload, crcOK bool) error {
-			t, err := ParseIPConn(p.Data)
-			fmt.Println(p.Time.Unix(), t.Src, t.SrcPort, t.Dst, t.DstPort, crcOK, err)
-			return nil
-		})
-	}
-	// Output: 1424588307 192.0.2.1 51512 2001:db8::2 443 true <nil>
 }
 
 func BenchmarkAppend(b *testing.B) {
