@@ -16,7 +16,7 @@ func newInterfacesCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "interfaces",
 		Short: "List the interfaces that can be captured",
-		Args:  cobra.NoArgs,
+		Args:  noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			w := tabwriter.NewWriter(cmd.OutOrStdout(), 0, 0, 2, ' ', 0)
 			for _, i := range capture.Interfaces() {

@@ -25,7 +25,7 @@ func newManualCommand(all []group) *cobra.Command {
 	return &cobra.Command{
 		Use:   "man",
 		Short: "Print the manual, for man -l - or a file nmsgsensor.1",
-		Args:  cobra.NoArgs,
+		Args:  noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return writeManual(cmd.OutOrStdout(), commandNames(cmd.Root()), all)
 		},

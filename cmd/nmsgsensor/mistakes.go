@@ -109,6 +109,14 @@ func oneDash(flags *pflag.FlagSet, args []string) error {
 	return nil
 }
 
+// noArguments is for commands that take none.
+func noArguments(cmd *cobra.Command, args []string) error {
+	if len(args) > 0 {
+		return usageError{fmt.Errorf("%s %s: this command takes no arguments", cmd.CommandPath(), args[0])}
+	}
+	return nil
+}
+
 // misplaced finds arguments that are no files, and seem to be something else.
 func misplaced(cmd *cobra.Command, args []string) error {
 	filter := cmd.Flags().Changed("bpf")
