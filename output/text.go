@@ -107,10 +107,11 @@ func (l *Lines) appendText(b []byte, r *Record) []byte {
 		b = strconv.AppendUint(b, uint64(labels.Group), 10)
 	}
 	b = append(b, "] \n"...)
-	return appendTuple(b, &r.Tuple)
+	return append(AppendTuple(b, &r.Tuple), '\n')
 }
 
-func appendTuple(b []byte, t *tuple.Tuple) []byte {
+// AppendTuple appends a tuple as it stands in the text.
+func AppendTuple(b []byte, t *tuple.Tuple) []byte {
 	b = appendAddr(b, t.Src)
 	b = append(b, '.')
 	b = strconv.AppendUint(b, uint64(t.SrcPort), 10)
@@ -120,7 +121,7 @@ func appendTuple(b []byte, t *tuple.Tuple) []byte {
 	b = strconv.AppendUint(b, uint64(t.DstPort), 10)
 	b = append(b, " ("...)
 	b = strconv.AppendUint(b, uint64(t.Proto), 10)
-	return append(b, ")\n"...)
+	return append(b, ')')
 }
 
 // appendAddr appends an address as inet_ntop(3) writes it, which nmsgtool uses.
