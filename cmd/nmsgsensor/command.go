@@ -58,14 +58,23 @@ type options struct {
 	config     string // a file with more of these
 	checkOnly  bool
 	progress   *progress // nil where none is shown
+	keys       bool      // a terminal is set to hand over keys
 }
 
 // newCommand returns the command; stderr gets its log and its counters.
 func newCommand(stderr io.Writer) *cobra.Command {
+	cmd := newSensorCommand("nmsgsensor [flags] [input ...]", stderr, sense)
+	cmd.AddCommand(newInterfacesCommand(), newTopCommand(stderr), newManualCommand(groups(&options{logFormat: "text"})))
+	return cmd
+}
+
+// newSensorCommand returns a command with all flags, and which hands them on to
+// run.
+func newSensorCommand(use string, stderr io.Writer, run func(context.Context, *options, io.Writer) error) *cobra.Command {
 	opt := options{logFormat: "text"}
 	all := groups(&opt)
 	cmd := &cobra.Command{
-		Use:           "nmsgsensor [flags] [input ...]",
+		Use:           use,
 		Version:       versionText(),
 		SilenceErrors: true,
 		SilenceUsage:  true,
@@ -105,7 +114,7 @@ func newCommand(stderr io.Writer) *cobra.Command {
 			if cmd.Flags().Changed("msgtype") && len(opt.sockets) > 0 && len(opt.packets) == 0 {
 				opt.log.Warn("-s sends base:ipconn, whatever -T says; --packet-socket sends base:packet")
 			}
-			return sense(cmd.Context(), &opt, stderr)
+			return run(cmd.Context(), &opt, stderr)
 		},
 	}
 	for _, g := range all {
@@ -123,7 +132,6 @@ func newCommand(stderr io.Writer) *cobra.Command {
 		}
 		writeHelp(c.OutOrStdout(), c, all)
 	})
-	cmd.AddCommand(newInterfacesCommand(), newManualCommand(all))
 	return cmd
 }
 

@@ -90,6 +90,9 @@ func (o *options) calls() (all []call) {
 	for _, request := range ioctlRequests {
 		given("ioctl", equal(1, request))
 	}
+	if o.keys {
+		given("ioctl", equal(1, unix.TCSETS))
+	}
 	if len(o.files()) > 0 {
 		given("openat", without(2, unix.O_RDWR))
 		given("open", without(1, unix.O_RDWR))

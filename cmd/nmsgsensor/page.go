@@ -103,7 +103,7 @@ func viewInput(in, then *inputReport, rate func(now, then uint64) string) inputV
 		}
 	})
 	if in.evicted > 0 {
-		reasons = append(reasons, fmt.Sprintf("(%s early: --unique is full)", quantity(float64(in.evicted))))
+		reasons = append(reasons, fmt.Sprintf("%s fell out of --unique", quantity(float64(in.evicted))))
 	}
 	v.Reasons = strings.Join(reasons, ", ")
 	return v

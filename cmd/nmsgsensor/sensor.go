@@ -28,6 +28,7 @@ type sensor struct {
 	failed atomic.Bool // an input that could not be opened or read, which has been told
 
 	monitor monitor
+	face    *face   // nil but for top
 	server  *server // nil without --metrics
 	kicker  *kicker // nil without a command
 }
@@ -57,13 +58,21 @@ const rotationLag = 500 * time.Millisecond
 // sense reads all inputs until they end, the context is done, the count or the
 // time is reached or a sink can't go on. Counters go to stderr.
 func sense(ctx context.Context, opt *options, stderr io.Writer) error {
-	s := &sensor{opt: opt, stderr: stderr}
+	return (&sensor{opt: opt, stderr: stderr}).sense(ctx)
+}
+
+func (s *sensor) sense(ctx context.Context) error {
+	opt, outer := s.opt, ctx
 	// Inputs keep the context with which they are opened, so it has to be this one.
 	ctx, cancel := opt.bound(ctx)
 	defer cancel()
+	end := func() {} // waits for what is shown
 	err := s.open(ctx)
 	switch {
 	case err == nil:
+		if s.face != nil {
+			end = s.face.show(outer, cancel)
+		}
 		s.work(ctx, cancel)
 		err = s.stage.failed // of the flush too
 	case errors.Is(err, ctx.Err()):
@@ -77,6 +86,7 @@ func sense(ctx context.Context, opt *options, stderr io.Writer) error {
 	if s.kicker != nil {
 		defer s.kicker.wait(kickerTime)
 	}
+	end()
 	last := s.report()
 	s.tell(last)
 	if err == nil && (s.failed.Load() || slices.ContainsFunc(last.inputs, func(in inputReport) bool { return in.Damaged > 0 })) {

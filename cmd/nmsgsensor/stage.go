@@ -3,8 +3,10 @@ package main
 import (
 	"errors"
 	"sync"
+	"time"
 
 	"nmsgsensor/capture"
+	"nmsgsensor/cmd/nmsgsensor/talkers"
 	"nmsgsensor/encode"
 	"nmsgsensor/output"
 	"nmsgsensor/tuple"
@@ -12,11 +14,12 @@ import (
 
 // stage is where all sources meet all sinks.
 type stage struct {
-	mu     sync.Mutex // over everything: sources call from their own goroutines
-	sinks  []output.Sink
-	unique *unique // nil where a tuple is emitted each time that it comes
-	left   uint64  // packets until the count is reached; 0 where there is none
-	failed error   // of the first sink that could not go on
+	mu      sync.Mutex // over everything: sources call from their own goroutines
+	sinks   []output.Sink
+	talkers *talkers.Talkers // nil where nobody looks
+	unique  *unique          // nil where a tuple is emitted each time that it comes
+	left    uint64           // packets until the count is reached; 0 where there is none
+	failed  error            // of the first sink that could not go on
 
 	counters sync.Mutex // over all tallies; never held while a sink is at work
 }
@@ -84,11 +87,14 @@ func (s *stage) packet(t *tally, p *capture.Packet, r *output.Record, own *ownTr
 			r.Packet = p.IP
 		}
 	}
+	if r.HasTuple && own.has(&r.Tuple) {
+		t.own++
+		return nil
+	}
+	if s.talkers != nil {
+		s.talkers.Add(p.IP, &r.Tuple, r.HasTuple)
+	}
 	if r.HasTuple {
-		if own.has(&r.Tuple) {
-			t.own++
-			return nil
-		}
 		s.emit(t, r)
 	}
 	for _, sink := range s.sinks {
@@ -179,6 +185,13 @@ func (s *stage) snapshot(t *tally) tally {
 	s.counters.Lock()
 	defer s.counters.Unlock()
 	return *t
+}
+
+// busiest returns what the talkers have counted.
+func (s *stage) busiest(now time.Time) talkers.Counts {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.talkers.Counts(now)
 }
 
 func (s *stage) broken() bool {

@@ -188,17 +188,18 @@ func BenchmarkUnique(b *testing.B) {
 	for _, c := range []struct {
 		name   string
 		tuples uint32
-	}{{"1 thousand tuples", 1 << 10}, {"64 thousand", 1 << 16}, {"too many", 1 << 31}} {
+		order  int
+	}{{"1 thousand tuples", 1 << 10, 1 << 12}, {"64 thousand", 1 << 16, 1 << 18}, {"too many", 1 << 31, 1 << 19}} {
 		b.Run(c.name, func(b *testing.B) {
 			u := newUnique(uniqueSpec{time.Minute, defaultUnique})
-			order := make([]tuple.Tuple, 1<<18)
+			order := make([]tuple.Tuple, c.order)
 			for i := range order {
 				order[i] = tupleOf(rand.Uint32N(c.tuples))
 			}
 			now := time.Unix(1, 0)
 			b.ReportAllocs()
 			for i := 0; b.Loop(); i++ {
-				u.isFirst(&order[i%len(order)], encode.Labels{}, now)
+				u.isFirst(&order[i&(c.order-1)], encode.Labels{}, now)
 			}
 		})
 	}

@@ -45,14 +45,13 @@ func New(life time.Duration) *Talkers {
 		since: time.Now(), life: life}
 }
 
-// Add counts a packet, the bytes of which are not known and nil where only its
-// tuple is; t is nil where it has none. It counts for both of its hosts and
-// ports.
-func (k *Talkers) Add(ip []byte, t *tuple.Tuple) {
+// Add counts a packet, whose bytes are nil where only its tuple is known. One
+// that has a tuple counts for both of its hosts and ports.
+func (k *Talkers) Add(ip []byte, t *tuple.Tuple, hasTuple bool) {
 	bytes := float64(tuple.Length(ip))
 	k.packets++
 	k.bytes += bytes
-	if t == nil {
+	if !hasTuple {
 		return
 	}
 	k.tuples.add(t.Pack(), bytes)

@@ -95,10 +95,10 @@ func TestFadedCountsAreRates(t *testing.T) {
 	var c Counts
 	for second := range 200 {
 		for range 50 {
-			k.Add(udp, &steady)
+			k.Add(udp, &steady, true)
 		}
 		if second < 20 || second >= 190 {
-			k.Add(udp, &early)
+			k.Add(udp, &early, true)
 		}
 		now = now.Add(time.Second)
 		c = k.Counts(now)
@@ -124,10 +124,10 @@ func TestWhatPacketsCountFor(t *testing.T) {
 		{Src: b, Dst: b, SrcPort: 443, DstPort: 1024, Proto: 6},
 		{Src: a, Dst: netip.AddrFrom16(a.As16()), SrcPort: 0, DstPort: 1, Proto: 1},
 	} {
-		k.Add(udpPacket(1000)[:28], &tp)
+		k.Add(udpPacket(1000)[:28], &tp, true)
 	}
-	k.Add(udpPacket(500), nil)
-	k.Add(nil, nil)
+	k.Add(udpPacket(500), new(tuple.Tuple), false)
+	k.Add(nil, new(tuple.Tuple), false)
 	c := k.Counts(k.since.Add(time.Second))
 	if c.Packets != 5 || c.Bytes != 3500 || c.Seconds != 1 {
 		t.Errorf("%+v", c)
@@ -154,7 +154,7 @@ func TestAddDoesNotAllocate(t *testing.T) {
 	k, i, ip := New(time.Second), uint32(0), udpPacket(100)
 	if n := testing.AllocsPerRun(20_000, func() {
 		tp := tupleOf(i * 7919 % 10_000)
-		k.Add(ip, &tp)
+		k.Add(ip, &tp, true)
 		i++
 	}); n != 0 {
 		t.Errorf("%v allocations", n)
@@ -175,7 +175,7 @@ func BenchmarkAdd(b *testing.B) {
 			k, ip := New(0), udpPacket(100)
 			b.ReportAllocs()
 			for i := 0; b.Loop(); i++ {
-				k.Add(ip, &order[i%len(order)])
+				k.Add(ip, &order[i%len(order)], true)
 			}
 		})
 	}
