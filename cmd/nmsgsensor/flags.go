@@ -59,11 +59,11 @@ func outputFlags(f *pflag.FlagSet, opt *options) {
 	f.Var(labelFlag{&opt.labels.Source, 0}, "setsource", "`0xN` source label of what is emitted")
 	f.Var(labelFlag{&opt.labels.Operator, 10}, "setoperator", "`N` operator label of what is emitted")
 	f.Var(labelFlag{&opt.labels.Group, 10}, "setgroup", "`N` group label of what is emitted")
-	f.Var(stampFlag{&opt.stampNow}, "stamp", "`packet|now` the time of an ipconn is this one's")
+	f.Var(stampFlag{&opt.stampNow}, "stamp", "`packet|now` time of an ipconn: its packet's, or now")
 }
 
 func limitFlags(f *pflag.FlagSet, opt *options) {
-	f.VarP(countFlag{&opt.count}, "count", "c", "`N` stop after as many payloads; with -k: rotate")
+	f.VarP(countFlag{&opt.count}, "count", "c", "`N` stop after as many packets; with -k: rotate")
 	f.VarP(secondsFlag{&opt.interval}, "interval", "t", "`SECONDS` stop after these; with -k: rotate")
 	f.BoolVarP(&opt.random, "randomize", "R", false, "let the intervals of -t begin at a random second")
 	f.VarP(kickerFlag{&opt.kicker}, "kicker", "k", "`CMD` rotate files; run this with each one's name")

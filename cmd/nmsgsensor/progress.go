@@ -28,28 +28,31 @@ type progress struct {
 }
 
 // newProgress returns the progress on standard error, nil where there is none to
-// show: it is no terminal, text or a kicker's words go to one too, or an input is
-// no regular file and has no end that is known.
+// show: it is no terminal, or an input is no regular file and has no end that is
+// known, or something else may write to the terminal: an output, who reads
+// standard output from a pipe (a pager), a kicker.
 func newProgress(stderr io.Writer, opt *options) *progress {
 	term, isFile := stderr.(*os.File)
 	if !isFile || !isTerminal(term) || os.Getenv("TERM") == "dumb" || opt.waits() || opt.kicker != nil {
 		return nil
 	}
 	for _, out := range opt.fileOutputs() {
-		if toTerminal(out.name) {
+		if mayShow(out.name) {
 			return nil
 		}
 	}
 	return &progress{term: term}
 }
 
-// toTerminal says whether a file of this name is a terminal.
-func toTerminal(name string) bool {
-	if name == "-" {
+// mayShow says whether what goes to a file of this name may come to a terminal.
+func mayShow(name string) bool {
+	st := stat(name, os.Stdout)
+	switch {
+	case name == "-" && st != nil && !st.Mode().IsRegular() && st.Mode()&os.ModeCharDevice == 0:
+		return true
+	case name == "-":
 		return isTerminal(os.Stdout)
-	}
-	st, err := os.Stat(name)
-	if err != nil || st.Mode()&os.ModeCharDevice == 0 {
+	case st == nil || st.Mode()&os.ModeCharDevice == 0:
 		return false
 	}
 	f, err := os.OpenFile(name, os.O_WRONLY|unix.O_NOCTTY, 0)

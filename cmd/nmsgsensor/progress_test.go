@@ -155,19 +155,35 @@ func TestProgressIsShownWhereItDisturbsNothing(t *testing.T) {
 	_, theirs := openTerminal(t, 80)
 	file := []input{{name: "../../testdata/pcap/ether4.pcap"}}
 	nothing := ""
+	null, err := os.OpenFile("/dev/null", os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer null.Close()
+	_, pipe, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer pipe.Close()
+	defer func(stdout *os.File) { os.Stdout = stdout }(os.Stdout)
 	for _, c := range []struct {
 		name   string
 		stderr io.Writer
+		stdout *os.File
 		opt    options
 		want   bool
 	}{
-		{"files to files", theirs, options{inputs: file, quiet: true, write: "out"}, true},
-		{"no terminal", new(bytes.Buffer), options{inputs: file, quiet: true}, false},
-		{"a file for standard error", os.NewFile(uintptr(openNull(t)), "null"), options{inputs: file, quiet: true}, false},
-		{"text to the terminal", theirs, options{inputs: file, text: theirs.Name()}, false},
-		{"an input without end", theirs, options{inputs: []input{{name: "lo", kind: liveInput}}, quiet: true}, false},
-		{"a kicker that may say something", theirs, options{inputs: file, quiet: true, write: "out", kicker: &nothing}, false},
+		{"files to files", theirs, theirs, options{inputs: file, quiet: true, write: "out"}, true},
+		{"text to a file", theirs, null, options{inputs: file}, true},
+		{"text to a pager", theirs, pipe, options{inputs: file}, false},
+		{"text to standard output", theirs, theirs, options{inputs: file}, false},
+		{"no terminal", new(bytes.Buffer), null, options{inputs: file, quiet: true}, false},
+		{"a file for standard error", null, null, options{inputs: file, quiet: true}, false},
+		{"text to the terminal", theirs, null, options{inputs: file, text: theirs.Name()}, false},
+		{"an input without end", theirs, null, options{inputs: []input{{name: "lo", kind: liveInput}}, quiet: true}, false},
+		{"a kicker that may say something", theirs, null, options{inputs: file, quiet: true, write: "out", kicker: &nothing}, false},
 	} {
+		os.Stdout = c.stdout
 		if got := newProgress(c.stderr, &c.opt) != nil; got != c.want {
 			t.Errorf("%s: %v", c.name, got)
 		}
@@ -176,15 +192,6 @@ func TestProgressIsShownWhereItDisturbsNothing(t *testing.T) {
 	if newProgress(theirs, &options{inputs: file, quiet: true}) != nil {
 		t.Error("a terminal that can't erase")
 	}
-}
-
-func openNull(t *testing.T) int {
-	t.Helper()
-	fd, err := unix.Open("/dev/null", unix.O_WRONLY|unix.O_CLOEXEC, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return fd
 }
 
 // TestProgressIsErasedFromANarrowerTerminal: 100 columns are three rows of 40.
