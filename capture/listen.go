@@ -104,8 +104,10 @@ func (l *Listener) Run(ctx context.Context, fn func([]Packet) error) error {
 			l.received(0, nil, now)
 			l.tell(now)
 			continue
-		case errors.Is(err, syscall.ECONNREFUSED):
-			continue // of something sent from this port, not of what is read
+		case errors.Is(err, syscall.ECONNREFUSED), errors.Is(err, syscall.ENOMEM), errors.Is(err, syscall.ENOBUFS):
+			// Of something sent from this port, not of what is read; or the kernel
+			// has no room at the moment, and keeps what has come.
+			continue
 		case err != nil:
 			return fmt.Errorf("read %s: %w", l.stats.Name, innermost(err))
 		}

@@ -83,9 +83,12 @@ func TestRotation(t *testing.T) {
 	}
 }
 
+// TestNextInterval: whatever the clock says, the end is in the future and no
+// further than an interval.
 func TestNextInterval(t *testing.T) {
 	for _, c := range []struct{ now, every, offset, want int64 }{
 		{100, 60, 0, 120}, {120, 60, 0, 180}, {119, 60, 0, 120}, {100, 60, 7, 127}, {126, 60, 7, 127}, {127, 60, 7, 187},
+		{0, 60, 0, 60}, {1 << 32, 60, 0, 1<<32 + 44},
 	} {
 		got := NextInterval(time.Unix(c.now, 5), time.Duration(c.every)*time.Second, time.Duration(c.offset)*time.Second)
 		if got.Unix() != c.want || got.Nanosecond() != 0 {

@@ -203,7 +203,7 @@ var (
 	runtimeCalls = []string{
 		"futex", "nanosleep", "clock_nanosleep", "clock_gettime", "gettimeofday", "sched_yield", "sched_getaffinity",
 		"madvise", "munmap", "mremap", "brk", "rt_sigaction", "rt_sigprocmask", "rt_sigreturn", "sigaltstack",
-		"restart_syscall", "set_robust_list", "rseq", "getpid", "gettid", "getuid", "geteuid", "getgid", "getegid",
+		"restart_syscall", "set_robust_list", "rseq", "getpid", "getpgid", "getpgrp", "gettid", "getuid", "geteuid", "getgid", "getegid",
 		"getrandom", "uname", "sysinfo", "exit", "exit_group",
 	}
 	// lookCalls are what looks at files: those of /proc for the metrics, of /sys for an
@@ -219,7 +219,7 @@ var (
 	}
 	// ioctlRequests are what libpcap asks interfaces for, and what is asked of terminals.
 	ioctlRequests = []int{
-		unix.TCGETS, unix.TIOCGWINSZ, unix.SIOCGIFNAME, unix.SIOCGIFINDEX, unix.SIOCGIFFLAGS, unix.SIOCGIFMTU, unix.SIOCGIFHWADDR,
+		unix.TCGETS, unix.TIOCGWINSZ, unix.TIOCGPGRP, unix.SIOCGIFNAME, unix.SIOCGIFINDEX, unix.SIOCGIFFLAGS, unix.SIOCGIFMTU, unix.SIOCGIFHWADDR,
 		unix.SIOCGIFADDR, unix.SIOCGIFNETMASK, unix.SIOCETHTOOL,
 	}
 )
