@@ -21,20 +21,23 @@ func newLimiter(rate, freq int) *limiter {
 	return &limiter{rate: float64(rate), burst: float64(freq), tokens: float64(freq), counted: time.Now()}
 }
 
-// every is how often to look whether something may go: what a burst takes, but
-// neither in a busy loop nor so seldom that the end waits for it.
+// every is how often to look whether something may go: four times while a burst
+// becomes due, as on a busy machine each look comes late, and what is due beyond
+// a burst by then is lost to the rate; but neither in a busy loop nor so seldom
+// that the end waits for it.
 func (l *limiter) every() time.Duration {
-	return min(max(time.Duration(l.burst/l.rate*float64(time.Second)), time.Millisecond), 100*time.Millisecond)
+	return min(max(time.Duration(l.burst/l.rate*float64(time.Second)/4), time.Millisecond/2), 100*time.Millisecond)
 }
 
 // allow returns how many of these containers may go out now, and takes their
 // datagrams as gone.
 func (l *limiter) allow(units []unit) int {
 	now := time.Now()
-	l.tokens = min(l.tokens+now.Sub(l.counted).Seconds()*l.rate, l.burst)
+	// A look that comes late leaves something for the next one.
+	l.tokens = min(l.tokens+now.Sub(l.counted).Seconds()*l.rate, l.burst*5/4)
 	l.counted = now
 	n := 0
-	for datagrams := 0; n < len(units) && l.tokens >= 1; n++ {
+	for datagrams := 0; n < len(units) && l.tokens >= 1 && float64(datagrams) < l.burst; n++ {
 		l.tokens -= float64(units[n].end - datagrams)
 		datagrams = units[n].end
 	}

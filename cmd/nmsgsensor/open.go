@@ -21,7 +21,7 @@ func (s *sensor) open(ctx context.Context) error {
 	}
 	// Outputs first: then an interface is opened with the filter that excludes
 	// them. libpcap lets nothing through for a moment when a filter changes.
-	if err := s.openDrains(ctx); err != nil {
+	if err := s.openDrains(); err != nil {
 		return err
 	}
 	if s.opt.metrics != "" {
@@ -122,7 +122,7 @@ func (s *sensor) openLive(cfg capture.LiveConfig) (capture.Source, error) {
 }
 
 // openDrains makes the outputs. Files are created when their first payload comes.
-func (s *sensor) openDrains(ctx context.Context) error {
+func (s *sensor) openDrains() error {
 	opt := s.opt
 	if err := opt.checkFiles(); err != nil {
 		return err
@@ -145,7 +145,7 @@ func (s *sensor) openDrains(ctx context.Context) error {
 	}
 	cfg := output.UDPConfig{MTU: opt.mtu, Mirror: opt.mirror, Log: opt.log}
 	if !s.opt.waits() {
-		cfg.Hurry = ctx.Done() // files wait for a rate
+		cfg.Hurry = s.hurry // files wait for a rate
 	}
 	if s.own != nil {
 		cfg.Opened = s.own.opened

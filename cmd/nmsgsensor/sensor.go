@@ -24,8 +24,9 @@ type sensor struct {
 	stage  stage
 	feeds  []*feed
 	drains []*drain
-	own    *ownTraffic // nil where it is captured like any other
-	failed atomic.Bool // an input that could not be opened or read, which has been told
+	own    *ownTraffic     // nil where it is captured like any other
+	failed atomic.Bool     // an input that could not be opened or read, which has been told
+	hurry  <-chan struct{} // closed when somebody waits for the end: not when the count is reached
 
 	monitor monitor
 	face    *face   // nil but for top
@@ -63,15 +64,18 @@ func sense(ctx context.Context, opt *options, stderr io.Writer) error {
 
 func (s *sensor) sense(ctx context.Context) error {
 	opt, outer := s.opt, ctx
+	ctx, release := opt.bound(ctx)
+	defer release()
+	s.hurry = ctx.Done()
 	// Inputs keep the context with which they are opened, so it has to be this one.
-	ctx, cancel := opt.bound(ctx)
+	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	end := func() {} // waits for what is shown
 	err := s.open(ctx)
 	switch {
 	case err == nil:
 		if s.face != nil {
-			end = s.face.show(outer, cancel)
+			end = s.face.show(outer, release)
 		}
 		s.work(ctx, cancel)
 		err = s.stage.failed // of the flush too
