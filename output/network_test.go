@@ -195,6 +195,35 @@ func TestOneDatagramThatFailsCostsNoOther(t *testing.T) {
 	}
 }
 
+// TestDatagramsOfOneLengthArriveByThemselves: the kernel gets many as one message,
+// but where the link takes none of them whole.
+func TestDatagramsOfOneLengthArriveByThemselves(t *testing.T) {
+	enterNetwork(t, "link set lo mtu 1500")
+	for _, size := range []int{40, 1400, 1500, 3000} {
+		c := listen(t)
+		u, err := DialUDP([]Sockspec{c.spec}, UDPConfig{MTU: 8192, Payloads: Payloads{Kind: Packet, Single: true}, Log: silent})
+		if err != nil {
+			t.Fatal(err)
+		}
+		could := u.dests[0].socket.segments
+		const n = 500
+		for i := range n {
+			u.Write(&Record{Time: time.Unix(0, int64(i)), Packet: make([]byte, size)})
+		}
+		u.Close()
+		l := law{mtu: size + 100}
+		for _, b := range c.drain(t) {
+			l.judge(t, b)
+		}
+		if st := u.Stats()[0]; len(l.payloads) != n || !rising(l.payloads) || st.Payloads != n || st.Errors["refused"] != 0 {
+			t.Errorf("%d bytes: %d came: %+v", size, len(l.payloads), st)
+		}
+		if still := u.dests[0].socket.segments; still != (could && size < 1450) {
+			t.Errorf("%d bytes: as one message: first %v, at the end %v", size, could, still)
+		}
+	}
+}
+
 // TestBroadcastAndMulticast sends to everyone on a link and to groups, as nmsgtool
 // does: with the kernel's time to live of one hop, on the interface of the route or
 // of the address's zone.

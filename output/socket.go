@@ -16,14 +16,24 @@ import (
 type socket struct {
 	fd       int // -1 while it is closed
 	addr     netip.AddrPort
+	segments bool // the kernel cuts a message into datagrams
 	messages [maxQueue]message
 	vectors  [maxQueue]unix.Iovec
+	controls [maxQueue]control
+	carried  [maxQueue]int // datagrams in each message
 }
 
 // message is struct mmsghdr of sendmmsg(2).
 type message struct {
 	header unix.Msghdr
 	_      uint32 // msg_len: what the kernel sent of it
+}
+
+// control is a control message of UDP_SEGMENT, see cmsg(3) and udp(7).
+type control struct {
+	header unix.Cmsghdr
+	size   uint16 // of each datagram
+	_      [6]byte
 }
 
 // open connects to addr, in place of where the socket was before.
@@ -39,6 +49,9 @@ func (s *socket) open(addr netip.AddrPort) error {
 		unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_SNDBUF, sendBuffer)
 	}
 	s.fd, s.addr = fd, addr
+	// A kernel that does not know it would send all as one datagram.
+	_, err = unix.GetsockoptInt(fd, unix.IPPROTO_UDP, unix.UDP_SEGMENT)
+	s.segments = err == nil
 	return nil
 }
 
@@ -122,30 +135,67 @@ func zone(name string) uint32 {
 // ends[i], in one system call, and returns how many went out. An error is that
 // of the datagram behind these.
 func (s *socket) send(queue []byte, ends []int, from, to int) (int, error) {
-	to = min(to, from+maxQueue)
+	for {
+		k := s.fill(queue, ends, from, min(to, from+maxQueue))
+		n, _, errno := unix.Syscall6(unix.SYS_SENDMMSG, uintptr(s.fd), uintptr(unsafe.Pointer(&s.messages)),
+			uintptr(k), unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL, 0, 0)
+		runtime.KeepAlive(queue)
+		switch {
+		case errno == 0:
+			sent := 0
+			for _, c := range s.carried[:n] {
+				sent += c
+			}
+			return sent, nil
+		case errno == unix.EINTR:
+		case s.carried[0] > 1 && (errno == unix.EMSGSIZE || errno == unix.EINVAL || errno == unix.EIO):
+			// Datagrams that are longer than the link takes, or a device or a
+			// transform (IPsec) that can't do it: one by one then.
+			s.segments = false
+		default:
+			return 0, errno
+		}
+	}
+}
+
+// fill makes messages of datagrams from to to-1 and returns how many.
+func (s *socket) fill(queue []byte, ends []int, from, to int) (messages int) {
 	start := 0
 	if from > 0 {
 		start = ends[from-1]
 	}
-	for i, end := range ends[from:to] {
-		s.vectors[i].Base = &queue[start]
-		s.vectors[i].SetLen(end - start)
-		s.messages[i].header.Iov = &s.vectors[i]
-		s.messages[i].header.SetIovlen(1)
-		start = end
-	}
-	for {
-		n, _, errno := unix.Syscall6(unix.SYS_SENDMMSG, uintptr(s.fd), uintptr(unsafe.Pointer(&s.messages)),
-			uintptr(to-from), unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL, 0, 0)
-		runtime.KeepAlive(queue)
-		switch errno {
-		case 0:
-			return int(n), nil
-		case unix.EINTR:
-			continue
+	for from < to {
+		next := s.run(ends, start, from, to)
+		s.vectors[messages].Base = &queue[start]
+		s.vectors[messages].SetLen(ends[next-1] - start)
+		header := &s.messages[messages].header
+		*header = unix.Msghdr{Iov: &s.vectors[messages]}
+		header.SetIovlen(1)
+		if next > from+1 {
+			c := &s.controls[messages]
+			*c = control{header: unix.Cmsghdr{Level: unix.IPPROTO_UDP, Type: unix.UDP_SEGMENT}, size: uint16(ends[from] - start)}
+			c.header.SetLen(unix.CmsgLen(2))
+			header.Control = (*byte)(unsafe.Pointer(c))
+			header.SetControllen(unix.CmsgSpace(2))
 		}
-		return 0, errno
+		s.carried[messages] = next - from
+		start, from = ends[next-1], next
+		messages++
 	}
+	return messages
+}
+
+// run returns the index behind the datagrams, from from on, that make up one
+// message: of one length, but for a last one that may be shorter. The kernel takes
+// it down to the device as one, which is most of what sending costs, and cuts it
+// up there.
+func (s *socket) run(ends []int, start, from, to int) int {
+	size, next := ends[from]-start, from+1
+	for s.segments && next < to && ends[next-1]-start == (next-from)*size &&
+		ends[next]-ends[next-1] <= size && ends[next]-start <= MaxMTU {
+		next++
+	}
+	return next
 }
 
 func (s *socket) close() error {
