@@ -36,7 +36,9 @@ func ParseSockspec(s string) (Sockspec, error) {
 	if spec.Host == "" {
 		return bad("no address")
 	}
-	if _, err := netip.ParseAddr(spec.Host); err != nil && strings.ContainsAny(spec.Host, ":[] \t") {
+	// No name ends with a number (RFC 3696 section 2): it would be a mistyped address.
+	numeric := strings.Trim(spec.Host, "0123456789.") == "" && strings.Contains(spec.Host, ".")
+	if _, err := netip.ParseAddr(spec.Host); err != nil && (numeric || strings.ContainsAny(spec.Host, ":[] \t")) {
 		return bad("no address and no host name")
 	}
 	first, last, isRange := strings.Cut(ports, "..")

@@ -48,7 +48,9 @@ func (s *sensor) watch(stop <-chan struct{}) {
 	for {
 		select {
 		case <-stop:
-			s.warn(before, s.report())
+			if !s.stage.broken() { // which tells itself
+				s.warn(before, s.report())
+			}
 			return
 		case <-stats.C:
 			s.tell(s.report())
