@@ -80,27 +80,7 @@ func newSensorCommand(use string, stderr io.Writer, run func(context.Context, *o
 		SilenceUsage:  true,
 		Args:          cobra.ArbitraryArgs,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			if opt.config == "" {
-				opt.config = os.Getenv("NMSGSENSOR_CONFIG")
-			}
-			args, err := configure(cmd.Flags(), opt.config, args)
-			if err == nil {
-				err = misplaced(cmd, args)
-			}
-			if err != nil {
-				return usageError{err}
-			}
-			for _, name := range args {
-				opt.inputs = append(opt.inputs, input{kind: anyInput, name: name})
-			}
-			if len(opt.inputs) == 0 {
-				if isTerminal(os.Stdin) {
-					cmd.Help()
-					return usageError{}
-				}
-				opt.inputs = []input{{kind: anyInput, name: "-"}}
-			}
-			if err := opt.check(); err != nil {
+			if err := opt.settle(cmd, args); err != nil {
 				return usageError{err}
 			}
 			if opt.progress = newProgress(stderr, &opt); opt.progress != nil {
@@ -133,6 +113,32 @@ func newSensorCommand(use string, stderr io.Writer, run func(context.Context, *o
 		writeHelp(c.OutOrStdout(), c, all)
 	})
 	return cmd
+}
+
+// settle adds what the environment, a file and the arguments say to what the
+// flags did. Its errors are mistakes of usage.
+func (o *options) settle(cmd *cobra.Command, args []string) error {
+	if o.config == "" {
+		o.config = os.Getenv("NMSGSENSOR_CONFIG")
+	}
+	args, err := configure(cmd.Flags(), o.config, args)
+	if err == nil {
+		err = misplaced(cmd, args)
+	}
+	if err != nil {
+		return err
+	}
+	for _, name := range args {
+		o.inputs = append(o.inputs, input{kind: anyInput, name: name})
+	}
+	if len(o.inputs) == 0 {
+		if isTerminal(os.Stdin) {
+			cmd.Help()
+			return errors.New("no input: give files, -i IF or -l SOCKET, or - to read from this terminal")
+		}
+		o.inputs = []input{{kind: anyInput, name: "-"}}
+	}
+	return o.check()
 }
 
 // schedule turns what the flags say of rotation into a Rotation.

@@ -56,12 +56,14 @@ func (g *group) heading() string {
 	return g.title + " (" + g.note + "):"
 }
 
-// commandNames are those of the commands that are shown.
+// commandsOf are the commands that are shown.
+func commandsOf(cmd *cobra.Command) []*cobra.Command {
+	return slices.DeleteFunc(slices.Clone(cmd.Commands()), func(c *cobra.Command) bool { return !c.IsAvailableCommand() })
+}
+
 func commandNames(cmd *cobra.Command) (names []string) {
-	for _, c := range cmd.Commands() {
-		if c.IsAvailableCommand() {
-			names = append(names, c.Name())
-		}
+	for _, c := range commandsOf(cmd) {
+		names = append(names, c.Name())
 	}
 	return names
 }

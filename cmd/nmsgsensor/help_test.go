@@ -24,6 +24,18 @@ func helpText(t *testing.T) string {
 	return out.String()
 }
 
+// TestNoInputIsAnsweredWithTheHelp, where nothing but a terminal could be read.
+func TestNoInputIsAnsweredWithTheHelp(t *testing.T) {
+	_, terminal := openTerminal(t, 80)
+	defer func(stdin *os.File) { os.Stdin = stdin }(os.Stdin)
+	os.Stdin = terminal
+	var out, said bytes.Buffer
+	status := run([]string{"-q", "-s", "127.0.0.1/9430"}, &out, &said)
+	if status != exitUsage || out.String() != helpText(t) || !strings.HasPrefix(said.String(), "nmsgsensor: no input: give files, -i IF") {
+		t.Errorf("status %d, %s, %s", status, &out, &said)
+	}
+}
+
 // TestEveryFlagIsInAGroup: a flag that is not added by one of the functions in
 // flags.go would be in neither the help nor the manual.
 func TestEveryFlagIsInAGroup(t *testing.T) {

@@ -57,9 +57,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 	case err == nil:
 		return exitOK
 	case errors.As(err, &usage):
-		if usage.err != nil {
-			fmt.Fprintf(stderr, "nmsgsensor: %v\n", err)
-		}
+		fmt.Fprintf(stderr, "nmsgsensor: %v\n", err)
 		return exitUsage
 	case !errors.Is(err, errReported):
 		fmt.Fprintf(stderr, "nmsgsensor: %v\n", remedied(err))
@@ -67,16 +65,10 @@ func run(args []string, stdout, stderr io.Writer) int {
 	return exitFailed
 }
 
-// usageError is a mistake on the command line; without an error in it, one that
-// the help has answered.
-type usageError struct{ err error }
+// usageError is a mistake on the command line.
+type usageError struct{ error }
 
-func (e usageError) Error() string {
-	if e.err == nil {
-		return "no input"
-	}
-	return e.err.Error()
-}
+func (e usageError) Unwrap() error { return e.error }
 
 // errReported says that what went wrong has been told.
 var errReported = errors.New("reported")

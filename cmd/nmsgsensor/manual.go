@@ -27,12 +27,12 @@ func newManualCommand(all []group) *cobra.Command {
 		Short: "Print the manual, for man -l - or a file nmsgsensor.1",
 		Args:  noArguments,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return writeManual(cmd.OutOrStdout(), commandNames(cmd.Root()), all)
+			return writeManual(cmd.OutOrStdout(), commandsOf(cmd.Root()), all)
 		},
 	}
 }
 
-func writeManual(w io.Writer, commands []string, all []group) error {
+func writeManual(w io.Writer, commands []*cobra.Command, all []group) error {
 	type flag struct{ Tag, Text string }
 	type flagGroup struct {
 		Title string
@@ -40,7 +40,7 @@ func writeManual(w io.Writer, commands []string, all []group) error {
 	}
 	type example struct{ What, Command string }
 	var m struct {
-		Commands []string
+		Commands []*cobra.Command
 		Groups   []flagGroup
 		Examples []example
 	}

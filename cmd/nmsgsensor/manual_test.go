@@ -46,8 +46,9 @@ func TestManualHasEveryFlagCommandAndExample(t *testing.T) {
 		_, usage := describe(f)
 		has(roff(usage))
 	})
-	for _, name := range commandNames(cmd) {
-		has(".Cm " + name)
+	for _, c := range commandsOf(cmd) {
+		has(".Cm " + c.Name())
+		has(roff(c.Short))
 	}
 	for _, e := range examples {
 		has(".Dl " + roff(e.command))

@@ -64,7 +64,10 @@ func (f inputFlag) Set(s string) error {
 		name, snaplen, found := strings.Cut(s, ",")
 		if found {
 			n, err := strconv.Atoi(snaplen)
-			if err != nil || n < 1 || n > 262144 {
+			if err != nil {
+				return fmt.Errorf("snaplen %q: must be a number; another interface takes another -i", snaplen)
+			}
+			if n < 1 || n > 262144 {
 				return fmt.Errorf("snaplen %q: must be from 1 to 262144 bytes", snaplen)
 			}
 			in.snaplen = n
