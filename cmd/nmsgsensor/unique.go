@@ -25,14 +25,14 @@ import (
 //
 // The table is of a fixed size. A tuple has its place in one of many small sets,
 // chosen by a hash that others can't guess. Where a set is full, the tuple that
-// was emitted first falls out of it, and may be emitted again early.
+// has not come for longest falls out of it, and may be emitted again early.
 type unique struct {
 	window time.Duration // 0 for ever
 	seed   maphash.Seed
 	sets   []emittedSet
 }
 
-// emittedSet has the latest emission first, and free places last.
+// emittedSet has what came last first, and free places last.
 type emittedSet [8]emitted
 
 // emitted is a tuple and when it was emitted. It has the size of a cache line,
@@ -69,22 +69,29 @@ func (u *unique) isFirst(t *tuple.Tuple, l encode.Labels, when time.Time) (first
 	n, _ := bits.Mul64(maphash.Comparable(u.seed, key), uint64(len(u.sets)))
 	set := &u.sets[n]
 	for i := range set {
-		if set[i].uniqueKey == key {
-			first = !u.isOpen(&set[i], when)
-			if first {
-				set.put(i, key, when)
+		if e := &set[i]; e.uniqueKey == key {
+			if first = !u.isOpen(e, when); first {
+				e.sec, e.nsec = when.Unix(), uint32(when.Nanosecond())
 			}
+			set.raise(i)
 			return first, false
 		}
 	}
+	i, evicted := u.place(set, when)
+	set[i] = emitted{key, uint32(when.Nanosecond()), when.Unix()}
+	set.raise(i)
+	return true, evicted
+}
+
+// place finds a place for a new tuple: one that is free, one whose window is over,
+// or the last one.
+func (u *unique) place(set *emittedSet, when time.Time) (i int, evicted bool) {
 	for i := len(set) - 1; i >= 0; i-- {
 		if e := &set[i]; e.tuple == (tuple.Packed{}) || !u.isOpen(e, when) {
-			set.put(i, key, when)
-			return true, false
+			return i, false
 		}
 	}
-	set.put(len(set)-1, key, when)
-	return true, true
+	return len(set) - 1, true
 }
 
 // isOpen says whether the window of a tuple is open.
@@ -96,10 +103,13 @@ func (u *unique) isOpen(e *emitted, when time.Time) bool {
 	return -u.window < d && d < u.window
 }
 
-// put makes this the latest, in place of the one at i.
-func (s *emittedSet) put(i int, key uniqueKey, when time.Time) {
-	copy(s[1:i+1], s[:i])
-	s[0] = emitted{key, uint32(when.Nanosecond()), when.Unix()}
+// raise makes what is at i the first.
+func (s *emittedSet) raise(i int) {
+	if i > 0 {
+		e := s[i]
+		copy(s[1:i+1], s[:i])
+		s[0] = e
+	}
 }
 
 // uniqueSpec is how often a tuple is emitted, and how many are remembered.
