@@ -125,7 +125,7 @@ func TestCountersAddUp(t *testing.T) {
 	field := regexp.MustCompile(` ([a-z_]+)=(\d+)`)
 	for _, name := range append(captures, streams...) {
 		var stderr strings.Builder
-		run([]string{"-q", name}, os.Stdout, &stderr)
+		run([]string{"-q", "--unique", "1s", name, name}, os.Stdout, &stderr)
 		lines := strings.Split(strings.TrimSpace(stderr.String()), "\n")
 		sum, read := 0, -1
 		for _, m := range field.FindAllStringSubmatch(lines[len(lines)-1], -1) {

@@ -33,7 +33,8 @@ Rates are those of the last ten seconds or so; where all inputs are files, it
 counts from the beginning to the end. --stats TIME is the time between two looks
 (1s). Bytes are those of IP packets, as their headers say. 2048 tuples, hosts and
 ports each are kept: what makes up more than one in 2048 packets is among them.
-A < before a number says that some of it may be another's.
+A < before a number says that some of it may be another's. The screen stays when
+the inputs have ended.
 
 ` + topKeys + `
 nmsgsensor --help lists the flags.
@@ -62,7 +63,7 @@ func newTopCommand(stderr io.Writer) *cobra.Command {
 		if opt.stats = 0; f.every == 0 {
 			f.every = time.Second
 		}
-		if isTerminal(os.Stdout) {
+		if isTerminal(os.Stdout) && os.Getenv("TERM") != "dumb" {
 			// Before privileges and system calls are given up.
 			if f.keys = os.Stdin; !isTerminal(f.keys) {
 				var err error

@@ -162,57 +162,89 @@ func TestTopEnds(t *testing.T) {
 	}
 }
 
-// TestTopInATerminal finds a tuple on the screen, and the terminal as it was when
-// a key or a signal has ended it; what was to be told comes after that.
-func TestTopInATerminal(t *testing.T) {
-	for name, end := range map[string]func(terminal *os.File, p *os.Process){
-		"q":       func(terminal *os.File, _ *os.Process) { terminal.WriteString("q") },
-		"Ctrl-C":  func(terminal *os.File, _ *os.Process) { terminal.WriteString("\x03") },
-		"SIGTERM": func(_ *os.File, p *os.Process) { p.Signal(syscall.SIGTERM) },
-	} {
-		ours, theirs := openTerminal(t, 80)
-		before, err := unix.IoctlGetTermios(int(theirs.Fd()), unix.TCGETS)
-		if err != nil {
-			t.Fatal(err)
-		}
-		cmd := exec.Command("nmsgsensor", "top", "--seccomp", "../../testdata/pcap/ether4.pcap", "nowhere.pcap")
-		cmd.Stdin, cmd.Stdout, cmd.Stderr = theirs, theirs, theirs
-		cmd.Env = append(os.Environ(), "TERM=xterm-256color", "GORACE=atexit_sleep_ms=0")
-		if err := cmd.Start(); err != nil {
-			t.Fatal(err)
-		}
-		var text words
-		go func() {
-			buf := make([]byte, 4096)
-			for n, err := 0, error(nil); err == nil; n, err = ours.Read(buf) {
-				text.Write(buf[:n])
+// onScreen is top in a terminal.
+type onScreen struct {
+	t            *testing.T
+	cmd          *exec.Cmd
+	ours, theirs *os.File
+	text         words // all that came to the terminal
+}
+
+func startTop(t *testing.T, args ...string) *onScreen {
+	t.Helper()
+	s := &onScreen{t: t, cmd: exec.Command("nmsgsensor", append([]string{"top"}, args...)...)}
+	s.ours, s.theirs = openTerminal(t, 80)
+	s.cmd.Stdin, s.cmd.Stdout, s.cmd.Stderr = s.theirs, s.theirs, s.theirs
+	s.cmd.Env = append(os.Environ(), "TERM=xterm-256color", "GORACE=atexit_sleep_ms=0")
+	if err := s.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { s.cmd.Process.Kill() })
+	go func() { // ends when the terminal is closed
+		buf := make([]byte, 4096)
+		for {
+			n, err := s.ours.Read(buf)
+			if err != nil {
+				return
 			}
-		}()
-		awaitWords(t, &text, "2001:db8::1.40000 --> 2001:db8::2.22 (6)")
-		end(ours, cmd.Process)
-		err = cmd.Wait()
-		if cmd.ProcessState.ExitCode() != exitFailed { // there is one file too many
-			t.Errorf("%s: %v", name, err)
+			s.text.Write(buf[:n])
 		}
-		awaitWords(t, &text, "nmsgsensor: read=31 ")
-		_, after, left := strings.Cut(text.String(), "\x1b[?1049l") // the alternate screen
-		if !left || !strings.Contains(after, "delivered=13") {
-			t.Errorf("%s: %q", name, text.String())
-		}
-		now, err := unix.IoctlGetTermios(int(theirs.Fd()), unix.TCGETS)
-		if err != nil || *now != *before {
-			t.Errorf("%s: the terminal is another one: %v", name, err)
+	}()
+	return s
+}
+
+// shows waits for a text.
+func (s *onScreen) shows(want string) {
+	s.t.Helper()
+	for end := time.Now().Add(patience); !strings.Contains(s.text.String(), want); time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			s.t.Fatalf("no %q in %q", want, s.text.String())
 		}
 	}
 }
 
-func awaitWords(t *testing.T, text *words, want string) {
-	t.Helper()
-	for end := time.Now().Add(patience); !strings.Contains(text.String(), want); time.Sleep(time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatalf("no %q in %q", want, text.String())
+// TestTopInATerminal finds a tuple on the screen, and the terminal as it was when
+// a key or a signal has ended it; what was to be told comes after that.
+func TestTopInATerminal(t *testing.T) {
+	for name, end := range map[string]func(*onScreen){
+		"q":       func(s *onScreen) { s.ours.WriteString("q") },
+		"Ctrl-C":  func(s *onScreen) { s.ours.WriteString("\x03") },
+		"SIGTERM": func(s *onScreen) { s.cmd.Process.Signal(syscall.SIGTERM) },
+	} {
+		s := startTop(t, "--seccomp", "../../testdata/pcap/ether4.pcap", "nowhere.pcap")
+		s.shows("2001:db8::1.40000 --> 2001:db8::2.22 (6)")
+		end(s)
+		err := s.cmd.Wait()
+		if s.cmd.ProcessState.ExitCode() != exitFailed { // there is one file too many
+			t.Errorf("%s: %v", name, err)
+		}
+		s.shows("nmsgsensor: read=31 ")
+		_, after, left := strings.Cut(s.text.String(), "\x1b[?1049l") // the alternate screen
+		if !left || !strings.Contains(after, "delivered=13") {
+			t.Errorf("%s: %q", name, s.text.String())
+		}
+		if lines, err := unix.IoctlGetTermios(int(s.theirs.Fd()), unix.TCGETS); err != nil || lines.Lflag&(unix.ICANON|unix.ECHO) != unix.ICANON|unix.ECHO {
+			t.Errorf("%s: the terminal takes no lines any more: %v", name, err)
 		}
 	}
+}
+
+// TestTopLive shows what passes an interface, and that a collector refuses it.
+func TestTopLive(t *testing.T) {
+	enterNamespace(t)
+	s := startTop(t, "-i", "vb", "-s", "127.0.0.1/9430", "--stats", "100ms", "--flush", "20ms")
+	s.shows("NOT DELIVERED")
+	send, frame := sender(t, "va"), framesOf(t, "ether4.pcap")[0]
+	for end := time.Now().Add(patience); !strings.Contains(s.text.String(), "no destination takes datagrams") && time.Now().Before(end); time.Sleep(time.Millisecond) {
+		send(frame)
+	}
+	s.shows("no destination takes datagrams")
+	s.shows("192.0.2.1.51512 --> 198.51.100.2.443 (6)")
+	s.ours.WriteString("q")
+	if err := s.cmd.Wait(); err != nil {
+		t.Error(err)
+	}
+	s.shows("in.vb.kernel_dropped=0")
 }
 
 // TestLogIsHeldWhileTheScreenIsTaken, and no more than there is use for.
