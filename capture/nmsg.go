@@ -105,6 +105,9 @@ type nmsg struct {
 }
 
 func newNMSG(name string, size int64, cfg Config) nmsg {
+	if cfg.Filter != "" {
+		cfg.logger().Warn("filter is for frames, and not applied to NMSG", "input", name)
+	}
 	return nmsg{log: cfg.logger(), stats: Stats{Name: name, Size: size}}
 }
 
