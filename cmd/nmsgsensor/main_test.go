@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -11,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
+	"go.uber.org/goleak"
 )
 
 func TestMain(m *testing.M) {
@@ -25,9 +27,15 @@ func TestMain(m *testing.M) {
 // program. Programs that it starts with startSensor are.
 type tests struct{ *testing.M }
 
+// Run runs them, and finds goroutines that outlive them.
 func (t tests) Run() int {
 	os.Setenv(envName("seccomp"), "false")
-	return t.M.Run()
+	status := t.M.Run()
+	if err := goleak.Find(); err != nil && status == 0 {
+		fmt.Fprintln(os.Stderr, err)
+		status = 1
+	}
+	return status
 }
 
 // TestScripts runs the archives in testdata/script; DATA is the testdata folder
