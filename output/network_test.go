@@ -66,12 +66,13 @@ func dialTo(t *testing.T, log *slog.Logger, to ...string) *UDP {
 // TestHostThatIsNotThereIsTold: the kernel takes datagrams for it, and says only
 // later that nobody is there.
 func TestHostThatIsNotThereIsTold(t *testing.T) {
-	enterNetwork(t, "addr add 192.0.2.1/24 dev va")
+	enterNetwork(t, "addr add 192.0.2.1/24 dev va", "addr add 2001:db8::1/64 dev va nodad")
 	var log bytes.Buffer
-	u := dialTo(t, slog.New(slog.NewTextHandler(&log, nil)), "192.0.2.9/9430")
+	u := dialTo(t, slog.New(slog.NewTextHandler(&log, nil)), "192.0.2.9/9430", "2001:db8::9/9430")
 	r := records(t, "nmsg/ipconn.nmsg")[0]
+	told := func(st Stats) bool { return st.Errors["refused"] > 0 }
 	n := uint64(0)
-	for end := time.Now().Add(20 * time.Second); u.Stats()[0].Errors["refused"] == 0; time.Sleep(time.Millisecond) {
+	for end := time.Now().Add(20 * time.Second); !told(u.Stats()[0]) || !told(u.Stats()[1]); time.Sleep(time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatalf("%+v", u.Stats())
 		}
@@ -79,10 +80,12 @@ func TestHostThatIsNotThereIsTold(t *testing.T) {
 		u.Push()
 		n++
 	}
-	if st := u.Stats()[0]; st.Payloads != n || st.Dropped != 0 || !st.Down {
-		t.Errorf("%d: %+v", n, st)
+	for _, st := range u.Stats() {
+		if st.Payloads != n || st.Dropped != 0 || !st.Down {
+			t.Errorf("%d: %+v", n, st)
+		}
 	}
-	if words := log.String(); strings.Count(words, "no route to host") != 1 {
+	if words := log.String(); strings.Count(words, "no route to host") != 2 || strings.Count(words, "\n") != 2 {
 		t.Error(words)
 	}
 	u.Close()
