@@ -62,15 +62,21 @@ func (c *nmsgtool) awaits(is func(line string) bool) {
 // nothing and complained of nothing.
 func (c *nmsgtool) stop() {
 	c.t.Helper()
+	words := c.end()
+	if !strings.Contains(words, " container_drops 0\n") || regexp.MustCompile(`(?i)warn|fail|error|mismatch|assert`).MatchString(words) {
+		c.t.Error(words)
+	}
+}
+
+// end ends it once it has read everything, and returns what it said.
+func (c *nmsgtool) end() string {
+	c.t.Helper()
 	c.awaits(func(line string) bool { return strings.Contains(line, ":00000000 00:") }) // nothing waits to be read
 	if err := c.cmd.Process.Signal(os.Interrupt); err != nil {
 		c.t.Fatal("the collector is gone: ", err, &c.words)
 	}
 	c.cmd.Wait() // its status is 1 after a signal
-	words := c.words.String()
-	if !strings.Contains(words, " container_drops 0\n") || regexp.MustCompile(`(?i)warn|fail|error|mismatch|assert`).MatchString(words) {
-		c.t.Error(words)
-	}
+	return c.words.String()
 }
 
 // writePackets writes a capture of IP packets of these lengths, a third of them
