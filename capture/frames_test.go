@@ -272,7 +272,12 @@ var frames = map[string][]string{
 func describe(p *Packet) string {
 	s := p.Skip.String()
 	if p.Skip == 0 {
-		tp, err := tuple.Parse(p.IP)
+		var err error
+		tp := p.Tuple
+		if tp == nil {
+			tp = new(tuple.Tuple)
+			*tp, err = tuple.Parse(p.IP)
+		}
 		switch {
 		case err == nil:
 			name := map[uint8]string{6: "tcp", 17: "udp"}[tp.Proto]

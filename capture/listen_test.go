@@ -4,9 +4,13 @@ import (
 	"context"
 	"encoding/binary"
 	"net"
+	"net/netip"
 	"os"
+	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
+	"time"
 
 	"nmsgsensor/encode"
 )
@@ -117,6 +121,60 @@ func TestListenCountsLossAsNmsgtoolDoes(t *testing.T) {
 		types, st := send(t, datagrams, len(c.order))
 		if len(types) != len(c.order) || st.LostContainers != c.lost {
 			t.Errorf("%s: %d payloads, lost %d, want %d", c.name, len(types), st.LostContainers, c.lost)
+		}
+	}
+}
+
+// received describes what these datagrams give, as a Listener takes them.
+func received(datagrams [][]byte) (all []string) {
+	s := newNMSG("memory", 0, Config{Log: quiet})
+	r := inStep(func(batch []Packet) error {
+		for i := range batch {
+			all = append(all, describe(&batch[i]))
+		}
+		return nil
+	})
+	for _, b := range datagrams {
+		s.decode(b, netip.AddrPort{}, time.Time{}, r)
+	}
+	return all
+}
+
+// TestEveryDatagramCutAndFlipped at every byte near its ends: what the others give comes, and no
+// tuple that was not there.
+func TestEveryDatagramCutAndFlipped(t *testing.T) {
+	names, _ := filepath.Glob("../testdata/dgrams/*.dgrams")
+	if len(names) < 6 {
+		t.Fatal(names)
+	}
+	for _, name := range names {
+		datagrams := golddatagrams(t, strings.TrimSuffix(filepath.Base(name), ".dgrams"))
+		want := received(datagrams)
+		for i, b := range datagrams {
+			others := received(slices.Delete(slices.Clone(datagrams), i, i+1))
+			broken := slices.Clone(datagrams)
+			for _, n := range places(len(b), 300) {
+				for how, bad := range map[string][]byte{
+					"cut":     b[:n],
+					"flipped": slices.Concat(b[:n], []byte{b[n] ^ 0xff}, b[n+1:]),
+				} {
+					broken[i] = bad
+					got := received(broken)
+					left := slices.Clone(got)
+					for _, s := range others {
+						if k := slices.Index(left, s); k >= 0 {
+							left = slices.Delete(left, k, k+1)
+						} else {
+							t.Errorf("%s, datagram %d %s at %d: %s is lost", name, i, how, n, s)
+						}
+					}
+					for _, s := range left {
+						if strings.Contains(s, " > ") && !slices.Contains(want, s) {
+							t.Errorf("%s, datagram %d %s at %d: %s was not there", name, i, how, n, s)
+						}
+					}
+				}
+			}
 		}
 	}
 }

@@ -18,7 +18,10 @@ func TestOneBitCostsOnePacket(t *testing.T) {
 		if err != nil || filepath.Ext(name) == ".nmsg" {
 			continue
 		}
-		for n := pcapHeaderLen; n < len(b); n++ {
+		for _, n := range places(len(b), 4000) {
+			if n < pcapHeaderLen {
+				continue
+			}
 			flip := byte(1) << (n % 8)
 			b[n] ^= flip
 			got, _, _ := readBytes(b)
