@@ -176,6 +176,19 @@ func TestFilterOfOwnTraffic(t *testing.T) {
 			t.Errorf("%s: want %v", c.name, c.own)
 		}
 	}
+	others, err := pcap.NewBPF(layers.LinkTypeEthernet, 65536, "not ("+own.filter()+")")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, whole := range [][]byte{
+		frame("192.0.2.9", "198.51.100.9", 1, 2, 17, 0), frame("fe80::9", "fe80::8", 1, 2, 17, 0), make([]byte, 100),
+	} {
+		for n := 14; n <= len(whole); n++ {
+			if !others.Matches(gopacket.CaptureInfo{CaptureLength: n, Length: n}, whole[:n]) {
+				t.Errorf("%x: the first %d bytes are lost", whole, n)
+			}
+		}
+	}
 	ours := tuple.Tuple{Src: netip.MustParseAddr("fe80::1"), Dst: netip.MustParseAddr("fe80::2"), SrcPort: 40001, DstPort: 9430, Proto: 17}
 	other := ours
 	other.SrcPort++

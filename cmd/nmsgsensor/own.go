@@ -81,13 +81,15 @@ func (o *ownTraffic) has(t *tuple.Tuple) bool {
 
 // ownFilter is a libpcap filter for these tuples. Later fragments, which have no
 // ports, are known by their addresses (pcap-filter(7) knows no later fragments
-// of IPv6: any fragment is taken).
+// of IPv6: any fragment is taken). A frame that ends where the filter looks would
+// be rejected, "not" or not, and nobody would count it: so it looks only at those
+// that have an IP header, behind whatever link header.
 func ownFilter(all []tuple.Tuple) string {
 	var terms []string
 	for _, t := range all {
-		ip, fragment := "ip", "ip[6:2] & 0x1fff != 0"
+		ip, fragment := "greater 40 and ip", "ip[6:2] & 0x1fff != 0"
 		if t.Src.Is6() {
-			ip, fragment = "ip6", "ip6[6] = 44"
+			ip, fragment = "greater 60 and ip6", "ip6[6] = 44"
 		}
 		terms = append(terms, fmt.Sprintf("(%s src host %v and dst host %v and ((udp src port %d and udp dst port %d) or %s))",
 			ip, t.Src, t.Dst, t.SrcPort, t.DstPort, fragment))
