@@ -28,6 +28,11 @@ func enterNetwork(t *testing.T, setup ...string) {
 	if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
 		t.Skip("no network namespace to be had: ", err)
 	}
+	// The ICMP of all of the host's networks is limited together, else: other tests
+	// would have none left for this one.
+	if err := os.WriteFile("/proc/sys/net/ipv4/icmp_ratemask", []byte("0"), 0); err != nil {
+		t.Skip("no say over ICMP: ", err)
+	}
 	for _, args := range append([]string{
 		"link set lo up", "link add va type veth peer name vb", "link set vb up", "link set va up",
 	}, setup...) {
