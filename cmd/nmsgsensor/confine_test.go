@@ -166,11 +166,11 @@ func confined() {
 
 // TestConfined tries what a parser that is taken over might.
 func TestConfined(t *testing.T) {
-	if out, err := exec.Command(confinedName, "none").CombinedOutput(); err != nil || os.Getuid() == 0 && strings.Contains(string(out), "true") {
+	if out, err := exec.Command(confinedName, "none").Output(); err != nil || os.Getuid() == 0 && strings.Contains(string(out), "true") {
 		t.Errorf("without filter: %v: %s", err, out)
 	}
 	for i, c := range confinements {
-		out, err := exec.Command(confinedName, fmt.Sprint(i)).CombinedOutput()
+		out, err := exec.Command(confinedName, fmt.Sprint(i)).Output()
 		if err != nil {
 			t.Skipf("%v: %s", err, out)
 		}

@@ -36,7 +36,7 @@ func traced(t *testing.T, inject, path string, args ...string) *exec.Cmd {
 		front = append(front, "-P", path)
 	}
 	cmd := exec.Command("strace", append(append(front, "nmsgsensor", "-q"), args...)...)
-	cmd.Env = append(os.Environ(), envName("seccomp")+"=true", "GORACE=atexit_sleep_ms=0")
+	cmd.Env = append(os.Environ(), confinedEnv(), "GORACE=atexit_sleep_ms=0")
 	return cmd
 }
 

@@ -27,6 +27,12 @@ func TestMain(m *testing.M) {
 // program. Programs that it starts with startSensor are.
 type tests struct{ *testing.M }
 
+// confinedEnv is the variable that confines a program, but for one that writes
+// down at its end what of it was covered.
+func confinedEnv() string {
+	return envName("seccomp") + "=" + strconv.FormatBool(testing.CoverMode() == "")
+}
+
 // Run runs them, and finds goroutines that outlive them.
 func (t tests) Run() int {
 	os.Setenv(envName("seccomp"), "false")
@@ -46,9 +52,13 @@ func TestScripts(t *testing.T) {
 		t.Fatal(err)
 	}
 	testscript.Run(t, testscript.Params{
-		Dir:   "testdata/script",
-		Setup: func(e *testscript.Env) error { e.Setenv("DATA", data); return nil },
-		Cmds:  map[string]func(*testscript.TestScript, bool, []string){"mistake": mistake},
+		Dir: "testdata/script",
+		Setup: func(e *testscript.Env) error {
+			e.Setenv("DATA", data)
+			e.Vars = append(e.Vars, confinedEnv())
+			return nil
+		},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){"mistake": mistake},
 		Condition: func(cond string) (bool, error) {
 			return os.Getuid() == 0, nil // [root] is the only one
 		},

@@ -63,7 +63,7 @@ func startCommand(t *testing.T, cmd *exec.Cmd) *process {
 	p := &process{t: t, cmd: cmd, notify: conn, ended: make(chan error, 1)}
 	p.cmd.Stderr = &p.stderr
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	p.cmd.Env = append(os.Environ(), envName("seccomp")+"=true", "GORACE=atexit_sleep_ms=0", "NOTIFY_SOCKET="+path)
+	p.cmd.Env = append(os.Environ(), confinedEnv(), "GORACE=atexit_sleep_ms=0", "NOTIFY_SOCKET="+path)
 	if err := p.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}

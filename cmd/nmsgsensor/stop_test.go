@@ -36,7 +36,7 @@ func TestStopAtAnyMoment(t *testing.T) {
 			args = append(args, "../../testdata/pcap/ether4.pcap", "../../testdata/nmsg/plain.nmsg", "../../testdata/pcap/sections.pcapng")
 		}
 		cmd := exec.Command("nmsgsensor", args...)
-		cmd.Env = append(os.Environ(), envName("seccomp")+"=true", "GORACE=atexit_sleep_ms=0")
+		cmd.Env = append(os.Environ(), confinedEnv(), "GORACE=atexit_sleep_ms=0")
 		var stderr bytes.Buffer
 		cmd.Stderr = &stderr
 		stdin, err := cmd.StdinPipe()
