@@ -39,6 +39,8 @@ var confinements = []struct {
 		"read a file, create a file, truncate a file, rename, delete, a thread"},
 	{"from file to text", options{inputs: []input{{name: "file"}}},
 		"read a file, a thread"},
+	{"from file to the screen", options{inputs: []input{{name: "file"}}, keys: true},
+		"read a file, a thread, set the terminal"},
 }
 
 func toCollector(host string) []output.Sockspec {
@@ -86,6 +88,7 @@ var attempts = []struct {
 	{"netlink for the firewall", raw(unix.SYS_SOCKET, unix.AF_NETLINK, unix.SOCK_RAW, unix.NETLINK_NETFILTER)},
 	{"a socket of the host", raw(unix.SYS_SOCKET, unix.AF_UNIX, unix.SOCK_STREAM, 0)},
 	{"listen", raw(unix.SYS_LISTEN, ^uintptr(0), 1)},
+	{"set the terminal", raw(unix.SYS_IOCTL, ^uintptr(0), unix.TCSETS, 0)},
 	{"type on the terminal", raw(unix.SYS_IOCTL, 0, unix.TIOCSTI, 0)},
 	{"bpf", raw(unix.SYS_BPF, unix.BPF_MAP_CREATE, 0, 0)},
 	{"io_uring", raw(unix.SYS_IO_URING_SETUP, 1, 0)},

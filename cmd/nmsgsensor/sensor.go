@@ -74,6 +74,7 @@ func (s *sensor) sense(ctx context.Context) error {
 	err := s.open(ctx)
 	switch {
 	case err == nil:
+		s.monitor.keep(s.report()) // what is shown has rates since then
 		if s.face != nil {
 			end = s.face.show(outer, release)
 		}
@@ -109,7 +110,6 @@ func (o *options) bound(ctx context.Context) (context.Context, context.CancelFun
 
 // work reads and answers.
 func (s *sensor) work(ctx context.Context, cancel func()) {
-	s.monitor.keep(s.report())
 	if s.server != nil {
 		defer s.server.serve()()
 	}
