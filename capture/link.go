@@ -124,8 +124,7 @@ func decodeNull(b []byte) ([]byte, Reason) {
 	}
 	switch family {
 	case 2, // AF_INET everywhere
-		10, 24, 28, 30, // AF_INET6 of Linux; of NetBSD and OpenBSD; of FreeBSD; of macOS
-		etherIPv4, etherIPv6: // as some loopback drivers write it
+		10, 24, 28, 30: // AF_INET6 of Linux; of NetBSD and OpenBSD; of FreeBSD; of macOS
 		return b[4:], 0
 	}
 	return nil, NotIP

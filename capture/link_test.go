@@ -110,8 +110,6 @@ var linkFrames = []struct {
 	{"raw of OpenBSD", linkRaw14, "V6", tuple6},
 	{"NULL of Linux", linkNull, "0a000000 V6", tuple6},
 	{"NULL of NetBSD, other byte order", linkNull, "00000018 V6", tuple6},
-	{"NULL with an ethertype", linkNull, "00000800 V4", tuple4},
-	{"NULL with an ethertype, other byte order", linkNull, "dd860000 V6", tuple6},
 	{"LOOP of macOS, other byte order", linkLoop, "1e000000 V6", tuple6},
 	{"SLL, a GRE tunnel's device", linkSLL, "0000 030a 0000 0000000000000000 0800 V4", tuple4},
 	{"SLL, LLC", linkSLL, "0000 0001 0006 0000000000000000 0004" + snap4, tuple4},
