@@ -169,8 +169,24 @@ func decodeCooked(arphrd, protocol uint16, b []byte) ([]byte, Reason) {
 		return nil, NotIP
 	case protocolLLC:
 		return decodeLLC(b)
+	case etherIPv4, etherIPv6:
+		return behindTags(protocol, b), 0
 	}
 	return decodeEtherType(protocol, b)
+}
+
+// behindTags is for kernels that tell the protocol behind all VLAN tags and take
+// off the outermost alone: what is no IP of that version, but is behind a tag, is
+// taken there.
+func behindTags(protocol uint16, b []byte) []byte {
+	version := byte(4)
+	if protocol == etherIPv6 {
+		version = 6
+	}
+	if len(b) > 4 && b[0]>>4 != version && binary.BigEndian.Uint16(b[2:]) == protocol && b[4]>>4 == version {
+		return b[4:]
+	}
+	return b
 }
 
 // decodeIPoIB is IP over InfiniBand: four bytes that begin with an ethertype (RFC

@@ -147,3 +147,29 @@ func TestFramesOfEachLinkType(t *testing.T) {
 		}
 	}
 }
+
+// TestTagsThatTheKernelLeft: on "any", some kernels tell the protocol behind two
+// tags and take one off.
+func TestTagsThatTheKernelLeft(t *testing.T) {
+	const sll2 = " 0000 00000001 0001 03 06 0200000000020000 "
+	for frame, want := range map[string]string{
+		"0800" + sll2 + "0002 0800 V4":           tuple4,
+		"86dd" + sll2 + "0002 86dd V6":           tuple6,
+		"0800" + sll2 + "0002 86dd V6":           "not IP",
+		"0800" + sll2 + "0002 0800":              "not IP",
+		"0800" + sll2 + "V4":                     tuple4,
+		"0800" + sll2 + "6000 0800 V4":           tuple4,
+		"86dd" + sll2 + "0002 0800 V4":           "not IP",
+		"0800" + sll2 + "0002 8100 0003 0800 V4": "not IP",
+	} {
+		var p Packet
+		l, err := newLayer(linkSLL2, "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		b := hexa(t, frame)
+		if l.take(&p, b, uint32(len(b))); describe(&p) != want {
+			t.Errorf("%s: %s, want %s", frame, describe(&p), want)
+		}
+	}
+}
