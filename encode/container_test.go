@@ -29,3 +29,26 @@ func TestMarksAreWherePayloadsEnd(t *testing.T) {
 		t.Errorf("empty: %v", m)
 	}
 }
+
+// TestCompressedBodyIsTakenWholeAlone: not cut anywhere, not with another length.
+func TestCompressedBodyIsTakenWholeAlone(t *testing.T) {
+	var d deflater
+	for _, body := range []string{"", "x", "what is compressed, what is compressed"} {
+		whole := d.append([]byte{0, 0, 0, byte(len(body))}, []byte(body))
+		var f inflater
+		for n := range len(whole) {
+			if got, err := f.inflate(whole[:n]); err == nil {
+				t.Errorf("%q cut at %d: %q", body, n, got)
+			}
+		}
+		if got, err := f.inflate(whole); err != nil || string(got) != body {
+			t.Errorf("%q: %q, %v", body, got, err)
+		}
+		for _, n := range []int{len(body) - 1, len(body) + 1} {
+			whole[3] = byte(n)
+			if got, err := f.inflate(whole); err == nil {
+				t.Errorf("%q as %d bytes: %q", body, byte(n), got)
+			}
+		}
+	}
+}

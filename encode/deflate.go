@@ -71,11 +71,13 @@ func (f *inflater) inflate(body []byte) ([]byte, error) {
 	if cap(f.out) < int(size)+1 {
 		f.out = make([]byte, 1<<bits.Len32(size))
 	}
-	// One byte more than promised, to see that the stream ends there and that
-	// its checksum holds.
-	n, err := io.ReadFull(f.r, f.out[:size+1])
-	if err != io.ErrUnexpectedEOF && !(err == io.EOF && size == 0) || n != int(size) {
+	if _, err := io.ReadFull(f.r, f.out[:size]); err != nil {
 		return nil, errInflate
 	}
-	return f.out[:n], nil
+	// One byte more than promised, to see that the stream ends there, is whole,
+	// and that its checksum holds.
+	if _, err := io.ReadFull(f.r, f.out[size:size+1]); err != io.EOF {
+		return nil, errInflate
+	}
+	return f.out[:size], nil
 }

@@ -2,160 +2,225 @@ package encode
 
 import (
 	"bytes"
-	"errors"
-	"io"
+	"encoding/binary"
 	"net/netip"
+	"runtime"
 	"slices"
 	"testing"
 	"time"
 
 	nmsg "github.com/farsightsec/go-nmsg"
-	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/encoding/protowire"
 )
 
-// FuzzDecode holds the container reader against the protobuf runtime and
-// go-nmsg's types.
+// guarded calls fn with a copy of b that ends at its capacity, between guards.
+func guarded(t testing.TB, b []byte, fn func([]byte)) {
+	t.Helper()
+	all := slices.Concat([]byte{0xa5}, b, []byte{0x5a})
+	fn(all[1 : 1+len(b) : 1+len(b)])
+	if all[0] != 0xa5 || all[len(all)-1] != 0x5a || !bytes.Equal(all[1:1+len(b)], b) {
+		t.Fatal("the input was written to")
+	}
+}
+
+// allocates holds fn to that many bytes of memory. Others may allocate
+// meanwhile, so it may try again.
+func allocates(t testing.TB, most int, fn func()) {
+	t.Helper()
+	var used uint64
+	for range 3 {
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		fn()
+		runtime.ReadMemStats(&after)
+		if used = after.TotalAlloc - before.TotalAlloc; used <= uint64(most) {
+			return
+		}
+	}
+	t.Fatalf("%d bytes were allocated, %d are allowed", used, most)
+}
+
+// The memory that a Decoder may take: this, and so much for each byte of a body.
+// A payload of 13 bytes takes 72 here, in a list that doubles; so does a packed
+// CRC of one byte, in four.
+const (
+	decoderBase    = 256 << 10
+	decoderPerByte = 24
+)
+
+// refusals are the containers that go-nmsg takes and a Decoder rightly does not,
+// each with what decides.
+var refusals = []struct {
+	reason  string
+	applies func(b []byte, err error) bool
+}{
+	{"nmsg/container.c: another version or flag", func(_ []byte, err error) bool { return err == errVersion || err == errFlags }},
+	{"nmsg/container.c: the length is that of the datagram", func(_ []byte, err error) bool { return err == errLength }},
+	{"nmsg/constants.h: NMSG_WBUFSZ_MAX", func(_ []byte, err error) bool { return err == errTooLong }},
+	{"nmsg/zbuf.c: the length is that of what inflates", func(b []byte, err error) bool { return err == errInflate && b[4] == flagZlib }},
+	{"protobuf.dev, Encoding: groups are deprecated; protobuf-c has none", func(b []byte, err error) bool {
+		body, ok := plainBody(b)
+		return err == errBody && ok && hasGroup(body, 2)
+	}},
+}
+
+func refusal(b []byte, err error) string {
+	for _, r := range refusals {
+		if r.applies(b, err) {
+			return r.reason
+		}
+	}
+	return ""
+}
+
+// plainBody returns the body of a container that is no fragment, inflated.
+func plainBody(b []byte) ([]byte, bool) {
+	if b[4]&flagZlib == 0 {
+		return b[HeaderSize:], true
+	}
+	var f inflater
+	body, err := f.inflate(b[HeaderSize:])
+	return body, err == nil
+}
+
+// hasGroup says whether a group is in a message or in what it holds, so deep.
+func hasGroup(b []byte, depth int) bool {
+	for len(b) > 0 {
+		_, typ, n := protowire.ConsumeTag(b)
+		if n < 0 {
+			return false
+		}
+		if typ == protowire.StartGroupType {
+			return true
+		}
+		if typ == protowire.BytesType && depth > 1 {
+			if inner, k := protowire.ConsumeBytes(b[n:]); k >= 0 && hasGroup(inner, depth-1) {
+				return true
+			}
+		}
+		k := protowire.ConsumeFieldValue(1, typ, b[n:])
+		if k < 0 {
+			return false
+		}
+		b = b[n+k:]
+	}
+	return false
+}
+
+// FuzzDecode holds the container reader against go-nmsg and the protobuf
+// runtime: both take the same containers, but for refusals, with the same
+// payloads and the same opinion of their CRCs. What is taken is written again to
+// the same meaning, which go-nmsg reads too.
 func FuzzDecode(f *testing.F) {
 	for _, name := range []string{"plain", "labelled", "ipconn", "zlib", "ipconn_zlib"} {
 		f.Add(read(f, "nmsg/"+name+".nmsg"))
 	}
-	for _, name := range []string{"packet_1280", "ipconn_unbuffered", "headerless_zlib_bug"} {
+	for _, name := range []string{"packet_1280", "ipconn_unbuffered", "ipconn_buffered_512_zlib", "headerless_zlib_bug"} {
 		for _, b := range datagrams(f, name) {
 			f.Add(b)
 		}
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
-		b = slices.Clip(b)
-		var d Decoder
-		var got []payload
-		bad := 0
-		err := d.Decode(b, netip.AddrPort{}, time.Time{}, func(p *Payload, ok bool) error {
-			if !ok {
-				bad++
-			}
-			got = append(got, keep(p))
-			return nil
-		})
-		if err != nil {
-			if len(got) > 0 {
-				t.Fatalf("payloads of a bad container: %v", err)
-			}
-			return
+		size := len(b) // of the body; inflated, what it claims
+		if size > HeaderSize+4 && b[4]&flagZlib != 0 {
+			size += int(min(binary.BigEndian.Uint32(b[HeaderSize:]), MaxContainer))
 		}
-		body := b[HeaderSize:]
-		if b[4]&flagFragment != 0 {
+		allocates(t, decoderBase+decoderPerByte*size, func() {
+			new(Decoder).Decode(b, netip.AddrPort{}, time.Time{}, func(*Payload, bool) error { return nil })
+		})
+		got, ok, err := decodeOne(t, b)
+		if len(b) >= HeaderSize && b[4]&flagFragment != 0 {
 			return // FuzzFragments
 		}
-		if b[4]&flagZlib != 0 {
-			var f inflater
-			if body, err = f.inflate(body); err != nil {
-				t.Fatal(err)
-			}
+		want, wantOK, wantErr := decodeByPeer(b)
+		switch {
+		case err != nil && len(got) > 0:
+			t.Fatalf("payloads of a bad container: %v", err)
+		case err != nil && wantErr == nil && refusal(b, err) == "":
+			t.Fatalf("%v; go-nmsg takes %d payloads", err, len(want))
+		case err == nil && wantErr != nil:
+			t.Fatalf("taken; go-nmsg says %v", wantErr)
+		case err != nil:
+			return
+		case !slices.Equal(got, want) || !slices.Equal(ok, wantOK):
+			t.Fatalf("got %v %v, want %v %v", got, ok, want, wantOK)
 		}
-		var want nmsg.Nmsg
-		if err := proto.Unmarshal(body, &want); err != nil {
-			// A group is an error here and passed over there; everything else
-			// that we take has to be protobuf.
-			t.Fatalf("accepted what the protobuf runtime does not: %v", err)
-		}
-		if len(want.Payloads) != len(got) {
-			t.Fatalf("%d payloads, want %d", len(got), len(want.Payloads))
-		}
-		for i, p := range want.Payloads {
-			at := time.Unix(p.GetTimeSec(), int64(p.GetTimeNsec()))
-			w := payload{p.GetVid(), p.GetMsgtype(), at.Unix(), at.Nanosecond(),
-				Labels{p.GetSource(), p.GetOperator(), p.GetGroup()}, string(p.Payload)}
-			if got[i] != w {
-				t.Errorf("payload %d: got %v, want %v", i, got[i], w)
-			}
-		}
+		writeAgain(t, got)
 	})
 }
 
-// FuzzMessages: what is accepted as a message encodes again to the same meaning.
-func FuzzMessages(f *testing.F) {
-	for _, name := range []string{"plain", "ipconn"} {
-		all, _, _ := decodeAll(read(f, "nmsg/"+name+".nmsg"))
-		for _, p := range all {
-			f.Add([]byte(p.Data))
-		}
-	}
-	f.Fuzz(func(t *testing.T, b []byte) {
-		b = slices.Clip(b)
-		if ip, err := ParsePacket(b); err == nil {
-			again, err := ParsePacket(appendPacketMessage(nil, ip))
-			if err != nil || !bytes.Equal(ip, again) {
-				t.Errorf("packet %x became %x, %v", ip, again, err)
-			}
-		}
-		if tp, err := ParseIPConn(b); err == nil {
-			msg := appendIPConnMessage(nil, &tp)
-			again, err := ParseIPConn(msg)
-			if err != nil || again != tp || len(msg) != ipconnMessageSize(&tp) {
-				t.Errorf("%v became %v, %v", tp, again, err)
-			}
-		}
-	})
-}
-
-// FuzzFragments feeds a Decoder with containers that come one behind the other,
-// fragments among them, and bounds what it holds.
-func FuzzFragments(f *testing.F) {
-	for _, name := range []string{"packet_fragmented_1280", "packet_zlib_fragmented_1280"} {
-		f.Add(bytes.Join(datagrams(f, name)[:3], nil))
-	}
-	f.Fuzz(func(t *testing.T, b []byte) {
+// decodeOne decodes a container with a Decoder of its own.
+func decodeOne(t testing.TB, b []byte) (got []payload, ok []bool, err error) {
+	guarded(t, b, func(b []byte) {
 		var d Decoder
-		r := NewReader(bytes.NewReader(b))
-		for i := 0; ; i++ {
-			c, err := r.Next()
-			if err == io.EOF {
-				break
-			}
-			if err == nil {
-				d.Decode(c, netip.AddrPort{}, time.Unix(int64(i), 0), func(*Payload, bool) error { return nil })
-			}
-			held, cost := 0, 0
-			for _, set := range d.fragments.sets {
-				held += set.size
-				cost += set.cost()
-			}
-			if cost != d.fragments.bytes || held > len(b) || cost > maxFragmentBytes || len(d.fragments.sets) > maxFragmentSets {
-				t.Fatalf("%d bytes held, cost %d, %d counted, %d read", held, cost, d.fragments.bytes, len(b))
-			}
-		}
+		err = d.Decode(b, netip.AddrPort{}, time.Time{}, func(p *Payload, crcOK bool) error {
+			got, ok = append(got, keep(p)), append(ok, crcOK)
+			return nil
+		})
 	})
+	return got, ok, err
 }
 
-// FuzzReader: containers and damage together are the whole stream.
-func FuzzReader(f *testing.F) {
-	f.Add(read(f, "nmsg/mixed.nmsg"))
-	f.Add([]byte("NMSG\x00\x02\x00\x00\x00\x01xNMSG\x00\x02\x00\x00\x00\x00"))
-	f.Fuzz(func(t *testing.T, b []byte) {
-		r := NewReader(bytes.NewReader(b))
-		var sum int64
-		for {
-			c, err := r.Next()
-			var d *DamageError
-			switch {
-			case err == nil:
-				if !bytes.Equal(c, b[sum:sum+int64(len(c))]) {
-					t.Fatal("container is not what stands there")
-				}
-				sum += int64(len(c))
-			case errors.As(err, &d):
-				if d.Offset != sum || d.Skipped <= 0 {
-					t.Fatalf("%v at %d", d, sum)
-				}
-				sum += d.Skipped
-			case err == io.EOF:
-				if sum != int64(len(b)) {
-					t.Fatalf("%d of %d bytes", sum, len(b))
-				}
-				return
-			default:
-				t.Fatal(err)
-			}
+// decodeByPeer is decodeOne by go-nmsg. It is not given what claims to inflate to
+// more than a container may: it would allocate that.
+func decodeByPeer(b []byte) (got []payload, ok []bool, err error) {
+	if len(b) < HeaderSize {
+		return nil, nil, errMagic
+	}
+	if b[4]&flagZlib != 0 && (len(b) < HeaderSize+4 || binary.BigEndian.Uint32(b[HeaderSize:]) > MaxContainer) {
+		return nil, nil, errTooLong
+	}
+	var c nmsg.Container
+	if err := c.FromBytes(b); err != nil {
+		return nil, nil, err
+	}
+	for i, p := range c.Nmsg.Payloads {
+		at := time.Unix(p.GetTimeSec(), int64(p.GetTimeNsec()))
+		got = append(got, payload{p.GetVid(), p.GetMsgtype(), at.Unix(), at.Nanosecond(),
+			Labels{p.GetSource(), p.GetOperator(), p.GetGroup()}, string(p.Payload)})
+		ok = append(ok, i >= len(c.Nmsg.PayloadCrcs) || c.Nmsg.PayloadCrcs[i] == peerCRC(p.Payload))
+	}
+	return got, ok, nil
+}
+
+// peerCRC is the CRC that go-nmsg would write.
+func peerCRC(b []byte) uint32 {
+	c := nmsg.NewContainer()
+	c.AddPayload(&nmsg.NmsgPayload{Payload: b})
+	return c.Nmsg.PayloadCrcs[0]
+}
+
+// writeAgain encodes those payloads that we write, and decodes them.
+func writeAgain(t *testing.T, all []payload) {
+	var c Container
+	var want []payload
+	for _, p := range all {
+		at := time.Unix(p.Sec, int64(p.Nsec))
+		if p.Vendor != VendorBase {
+			continue
 		}
-	})
+		if ip, err := ParsePacket([]byte(p.Data)); err == nil && p.Type == TypePacket {
+			c.AppendPacket(at, p.Labels, ip, 0)
+			p.Data = string(appendPacketMessage(nil, ip))
+			want = append(want, p)
+		}
+		if tp, err := ParseIPConn([]byte(p.Data)); err == nil && p.Type == TypeIPConn {
+			c.AppendIPConn(at, p.Labels, tp, 0)
+			p.Data = string(appendIPConnMessage(nil, &tp))
+			want = append(want, p)
+		}
+	}
+	if len(want) == 0 {
+		return
+	}
+	for _, zlib := range []bool{false, true} {
+		sealed := c.Seal(&Sequence{ID: 1 << 63, Next: 7}, zlib)
+		got, ok, err := decodeOne(t, sealed)
+		if err != nil || slices.Contains(ok, false) || !slices.Equal(got, want) {
+			t.Fatalf("%v became %v, %v", want, got, err)
+		}
+		if got, ok, err = decodeByPeer(sealed); err != nil || slices.Contains(ok, false) || !slices.Equal(got, want) {
+			t.Fatalf("%v became %v for go-nmsg, %v", want, got, err)
+		}
+	}
 }

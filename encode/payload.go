@@ -167,11 +167,11 @@ func ParsePacket(data []byte) (ip []byte, err error) {
 			return data[3+k:], nil
 		}
 	}
-	var kind uint64
+	var kind uint32
 	err = eachField(data, func(key uint64, v uint64, b []byte) bool {
 		switch key {
 		case keyPacketType:
-			kind = v
+			kind = uint32(v)
 		case keyPacketData:
 			ip = b
 		}
@@ -191,15 +191,15 @@ func ParsePacket(data []byte) (ip []byte, err error) {
 // protobuf has it.
 func ParseIPConn(data []byte) (tuple.Tuple, error) {
 	var tp tuple.Tuple
-	inRange := true
+	var proto, srcPort, dstPort uint32 // the last of each counts, cut to the field's width
 	err := eachField(data, func(key uint64, v uint64, b []byte) bool {
 		switch key {
 		case keyProto:
-			tp.Proto, inRange = uint8(v), inRange && v <= 0xff
+			proto = uint32(v)
 		case keySrcPort:
-			tp.SrcPort, inRange = uint16(v), inRange && v <= 0xffff
+			srcPort = uint32(v)
 		case keyDstPort:
-			tp.DstPort, inRange = uint16(v), inRange && v <= 0xffff
+			dstPort = uint32(v)
 		case keySrcIP:
 			tp.Src, _ = netip.AddrFromSlice(b)
 		case keyDstIP:
@@ -210,9 +210,10 @@ func ParseIPConn(data []byte) (tuple.Tuple, error) {
 	if err != nil {
 		return tuple.Tuple{}, err
 	}
-	if !inRange || !tp.Src.IsValid() || !tp.Dst.IsValid() {
+	if proto > 0xff || srcPort > 0xffff || dstPort > 0xffff || !tp.Src.IsValid() || !tp.Dst.IsValid() {
 		return tuple.Tuple{}, errNotIPConn
 	}
+	tp.Proto, tp.SrcPort, tp.DstPort = uint8(proto), uint16(srcPort), uint16(dstPort)
 	return tp, nil
 }
 

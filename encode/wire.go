@@ -69,9 +69,8 @@ func field(b []byte) (key, v uint64, data []byte, n int) {
 	return 0, 0, nil, 0
 }
 
-// uvarint reads a varint of at most ten bytes; n is 0 where there is none. The
-// bits past 64 that a tenth byte can hold are cut off, as protobuf-c and the Go
-// runtime's peers disagree on them and no writer makes them.
+// uvarint reads a varint of at most ten bytes and 64 bits; n is 0 where there is
+// none.
 func uvarint(b []byte) (v uint64, n int) {
 	if len(b) > 0 && b[0] < 0x80 {
 		return uint64(b[0]), 1
