@@ -13,7 +13,6 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-	"github.com/google/gopacket/pcapgo"
 	"golang.org/x/sys/unix"
 )
 
@@ -260,57 +259,4 @@ func TestReadingDoesNotAllocate(t *testing.T) {
 			t.Errorf("%s: %v allocations", name, n)
 		}
 	}
-}
-
-func FuzzCapture(f *testing.F) {
-	for _, b := range golden(f) {
-		f.Add(b)
-	}
-	f.Fuzz(func(t *testing.T, b []byte) {
-		got, st, err := readBytes(b)
-		if st.Damaged > uint64(len(b)) || len(got) > len(b) {
-			t.Fatalf("%d packets, %d damaged places of %d bytes", len(got), st.Damaged, len(b))
-		}
-		// What pcapgo reads to the end is read here as well, frame by frame.
-		r, perr := pcapgo.NewReader(bytes.NewReader(b))
-		const sane = 1 << 20 // pcapgo allocates what the header claims
-		if perr != nil || err != nil || st.Damaged > 0 || r.Snaplen() > sane {
-			return
-		}
-		n := 0
-		for {
-			if _, _, err := r.ZeroCopyReadPacketData(); err != nil {
-				break
-			}
-			n++
-		}
-		if n > len(got) {
-			t.Errorf("%d packets, pcapgo reads %d", len(got), n)
-		}
-	})
-}
-
-func FuzzLink(f *testing.F) {
-	var types []LinkType
-	for t := range linkLayers {
-		types = append(types, t)
-	}
-	types = append(types, linkPPI)
-	slices.Sort(types)
-	f.Add(uint16(1), []byte("\x02\x00\x00\x00\x00\x01\x02\x00\x00\x00\x00\x02\x81\x00\x00\x01\x88\x47\x00\x01\x01\x40\x00\x00\x00\x00"))
-	f.Add(uint16(127), []byte("\x00\x00\x08\x00\x00\x00\x00\x00\x08\x00"))
-	f.Fuzz(func(t *testing.T, which uint16, b []byte) {
-		guarded := slices.Concat([]byte{0xa5}, b, []byte{0x5a})
-		frame := guarded[1 : 1+len(b) : 1+len(b)]
-		link := types[int(which)%len(types)]
-		ip, skip := decoderFor(link)(frame)
-		switch {
-		case (ip == nil) != (skip != 0):
-			t.Fatalf("%v: %d bytes and reason %v", link, len(ip), skip)
-		case link != linkNFLOG && ip != nil && !bytes.HasSuffix(frame, ip):
-			t.Fatalf("%v: not the rest of the frame", link)
-		case !bytes.Equal(b, guarded[1:1+len(b)]):
-			t.Fatalf("%v: frame changed", link)
-		}
-	})
 }

@@ -9,7 +9,7 @@ import (
 
 // hexa is the bytes of hexadecimal text, in which "V4" and "V6" stand for IP
 // packets.
-func hexa(t *testing.T, s string) []byte {
+func hexa(t testing.TB, s string) []byte {
 	t.Helper()
 	const (
 		v4 = "45000024000100004011000 0c0000201c6336402 04d2162e00100000 0000000000000000"
