@@ -168,7 +168,7 @@ func (o *options) check() error {
 	if o.bufferKiB < minBufferKiB || o.bufferKiB > maxBufferKiB {
 		return fmt.Errorf("--buffer-size %d: must be from %d to %d KiB", o.bufferKiB, minBufferKiB, maxBufferKiB)
 	}
-	if o.stats < 0 || o.lossShare < 0 || o.lossShare > 100 {
+	if o.stats < 0 || !(o.lossShare >= 0 && o.lossShare <= 100) { // NaN is neither
 		return errors.New("--stats and --warn-loss: must not be negative, nor above 100 percent")
 	}
 	if o.keepRaw && o.user == nil {

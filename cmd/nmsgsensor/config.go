@@ -105,6 +105,7 @@ func pick(key string, isList bool, file string, settings map[string]any) (values
 		return []string{v}, name, nil
 	}
 	origin = fmt.Sprintf("config %s: %s", file, key)
+	var all []any
 	switch v := settings[key].(type) {
 	case nil:
 		return nil, "", nil
@@ -112,14 +113,19 @@ func pick(key string, isList bool, file string, settings map[string]any) (values
 		if !isList {
 			return nil, "", fmt.Errorf("%s: takes one value, not a list", origin)
 		}
-		for _, one := range v {
-			values = append(values, fmt.Sprint(one))
-		}
-		return values, origin, nil
-	case string, bool, int64, float64:
-		return []string{fmt.Sprint(v)}, origin, nil
+		all = v
+	default:
+		all = []any{v}
 	}
-	return nil, "", fmt.Errorf("%s: must be a string, a number, a truth value or a list of these", origin)
+	for _, one := range all {
+		switch one.(type) {
+		case string, bool, int64, float64:
+			values = append(values, fmt.Sprint(one))
+		default:
+			return nil, "", fmt.Errorf("%s: must be a string, a number, a truth value or a list of these", origin)
+		}
+	}
+	return values, origin, nil
 }
 
 // readConfig reads a file in TOML; none has no settings.
