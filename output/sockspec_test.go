@@ -1,6 +1,9 @@
 package output
 
 import (
+	"net"
+	"regexp"
+	"runtime"
 	"strings"
 	"testing"
 )
@@ -24,12 +27,34 @@ func TestSockspec(t *testing.T) {
 	}
 }
 
+// grammar is the form of a Sockspec, but for the bounds of its numbers.
+var grammar = regexp.MustCompile(`^(?s)(\[.+\]|[^/,]+)/([0-9]+)(\.\.([0-9]+))?(,[+-]?[0-9]+){0,2}$`)
+
+// FuzzSockspec holds the parser against a grammar. What is taken is written again
+// to the same meaning.
 func FuzzSockspec(f *testing.F) {
-	f.Add("[::1]/9430..9433,1000,10")
+	for _, s := range []string{"[::1]/9430..9433,1000,10", "127.0.0.1/9430", "fe80::1%eth0/1", "collector.example/65535,50", "h/2..1", "h/1,1,1,1", "[]/1", "a b/1"} {
+		f.Add(s)
+	}
 	f.Fuzz(func(t *testing.T, s string) {
+		const base, perByte = 8 << 10, 64 // an error holds s, a list of fields its commas
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
 		spec, err := ParseSockspec(s)
+		runtime.ReadMemStats(&after)
+		if used := after.TotalAlloc - before.TotalAlloc; used > uint64(base+perByte*len(s)) {
+			t.Fatalf("%d bytes for %d", used, len(s))
+		}
 		if err != nil {
+			// Four numbers out of their bounds, or a host that is none.
+			m := grammar.FindStringSubmatch(s)
+			if m != nil && net.ParseIP(m[1]) != nil && len(m[2]) < 5 && m[2][0] > '0' && m[3] == "" && m[5] == "" {
+				t.Fatalf("%q: %v", s, err)
+			}
 			return
+		}
+		if !grammar.MatchString(s) || spec.First == 0 || spec.Last < spec.First || spec.Rate < 0 || spec.Freq < 0 || spec.Freq > 0 && spec.Rate == 0 {
+			t.Fatalf("%q is taken as %+v", s, spec)
 		}
 		again, err := ParseSockspec(spec.String())
 		if err != nil || again != spec {
