@@ -64,13 +64,10 @@ func parse4(ip []byte) (Tuple, error) {
 		return Tuple{}, Malformed
 	}
 	short := error(Truncated) // what it means to run out of bytes
-	if total := int(binary.BigEndian.Uint16(ip[2:])); total != 0 && total <= len(ip) {
-		if total < headerLen {
-			return Tuple{}, Malformed
-		}
-		ip, short = ip[:total], Malformed
-	} else if total != 0 && total < headerLen {
+	if total := int(binary.BigEndian.Uint16(ip[2:])); total != 0 && total < headerLen {
 		return Tuple{}, Malformed
+	} else if total != 0 && total <= len(ip) {
+		ip, short = ip[:total], Malformed
 	}
 	if len(ip) < headerLen {
 		return Tuple{}, short
