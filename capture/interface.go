@@ -3,63 +3,13 @@ package capture
 import (
 	"errors"
 	"fmt"
-	"log/slog"
 	"net"
 	"os"
 	"strings"
-
-	"github.com/google/gopacket/pcap"
 )
 
 // errNotUp is an interface that exists and is down.
 var errNotUp = errors.New("the interface is not up")
-
-// activate opens a handle as the configuration says.
-func activate(cfg *LiveConfig, log *slog.Logger) (*pcap.Handle, error) {
-	handle, err := activateAs(cfg, cfg.Promiscuous)
-	if err == nil || !cfg.Promiscuous || errors.Is(err, os.ErrPermission) || errors.Is(err, errNotUp) {
-		return handle, err
-	}
-	// The device "any" knows no promiscuous mode, which some versions of libpcap
-	// warn of and gopacket makes an error.
-	if handle, err = activateAs(cfg, false); err == nil {
-		log.Warn("captured without promiscuous mode, which the interface refused", "interface", cfg.Interface)
-	}
-	return handle, err
-}
-
-func activateAs(cfg *LiveConfig, promiscuous bool) (*pcap.Handle, error) {
-	inactive, err := pcap.NewInactiveHandle(cfg.Interface)
-	if err != nil {
-		return nil, err
-	}
-	defer inactive.CleanUp()
-	buffer := cfg.Buffer
-	if buffer == 0 {
-		buffer = DefaultBuffer
-	}
-	// None of these fails before activation.
-	err = errors.Join(inactive.SetSnapLen(cfg.snaplen()), inactive.SetPromisc(promiscuous),
-		inactive.SetTimeout(readTimeout), inactive.SetBufferSize(buffer))
-	if err != nil {
-		return nil, err
-	}
-	handle, err := inactive.Activate()
-	if err != nil {
-		return nil, activateError(err)
-	}
-	return handle, nil
-}
-
-func (c *LiveConfig) snaplen() int {
-	switch {
-	case c.Snaplen > 0:
-		return c.Snaplen
-	case c.HeadersOnly:
-		return headerSnaplen
-	}
-	return maxCapture
-}
 
 // activateError puts libpcap's error in words that help.
 func activateError(err error) error {
@@ -121,14 +71,4 @@ func Interfaces() []Interface {
 		all = append(all, i)
 	}
 	return all
-}
-
-// liveLink returns the link type of a handle. gopacket keeps its lower 8 bits:
-// LINUX_SLL2 (276) comes as 20, a number that is never given to a new type.
-func liveLink(h *pcap.Handle) LinkType {
-	const sll2Cut = linkSLL2 & 0xff
-	if t := LinkType(h.LinkType()); t != sll2Cut {
-		return t
-	}
-	return linkSLL2
 }

@@ -10,8 +10,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
-
-	"github.com/google/gopacket/pcap"
 )
 
 // LiveConfig says what to capture on an interface and how.
@@ -20,6 +18,7 @@ type LiveConfig struct {
 	Snaplen     int  // bytes of each frame; 0 chooses
 	Promiscuous bool // also what is addressed to others
 	Buffer      int  // bytes of the kernel's ring; 0 for DefaultBuffer
+	Engine      Engine
 
 	// HeadersOnly says that no output wants whole packets. Then a short snaplen
 	// is chosen, so that the ring holds more of them.
@@ -30,6 +29,41 @@ type LiveConfig struct {
 	Exclude string
 	Config
 }
+
+// Engine is what reads the kernel's ring.
+type Engine uint8
+
+// The engines.
+const (
+	Libpcap  Engine = iota // packet by packet; any interface
+	AFPacket               // block by block; interfaces that carry Ethernet or bare IP
+)
+
+// handle is an interface that is open. One goroutine uses it.
+type handle interface {
+	// read waits for frames, a readTimeout at most, and returns those at hand,
+	// borrowed until the next call. If there are none, it returns errNothing.
+	read() ([]frame, error)
+
+	// setFilter has a libpcap filter take the place of the one before. Nothing
+	// is captured before the first one is set; "" lets everything through.
+	setFilter(expr string) error
+
+	// dropped returns how many packets were dropped since the last call, by the
+	// kernel for want of room, and by the interface or its driver.
+	dropped() (kernel, iface uint64)
+
+	close()
+}
+
+// frame is a link-layer frame.
+type frame struct {
+	time    time.Time
+	data    []byte // borrowed from the handle
+	wireLen uint32 // its length before it was cut
+}
+
+var errNothing = errors.New("nothing came")
 
 // DefaultBuffer is the size of the kernel's ring in bytes.
 const DefaultBuffer = 16 << 20
@@ -56,19 +90,18 @@ const (
 	longestWait = 2 * time.Second
 )
 
-// Live is a network interface being captured with libpcap. When it goes away it
-// is opened again once it is back; what passes in between is not seen.
+// Live is a network interface being captured. When it goes away it is opened
+// again once it is back; what passes in between is not seen.
 type Live struct {
 	cfg     LiveConfig
 	log     *slog.Logger
-	handle  *pcap.Handle // nil while there is no interface
-	index   int          // of the interface in the kernel; 0 for "any"
+	handle  handle // nil while there is no interface
+	index   int    // of the interface in the kernel; 0 for "any"
 	layer   layer
 	exclude atomic.Pointer[string] // a filter that is to take the place of hidden
 	hidden  string                 // the filter of what is excluded
 
 	bytes   uint64    // this and the following belong to the reading goroutine
-	drops   drops     // of this handle
 	sampled time.Time // the last time
 	checked time.Time
 	stopped time.Time // when the context was found done
@@ -98,34 +131,41 @@ func OpenLive(cfg LiveConfig) (*Live, error) {
 
 // open gets a handle, with the filters set.
 func (l *Live) open() error {
-	handle, err := activate(&l.cfg, l.log)
+	handle, link, err := l.openHandle()
 	if err != nil {
 		return fmt.Errorf("open %s: %w", l.cfg.Interface, err)
 	}
-	if l.layer, err = newLayer(liveLink(handle), ""); err != nil {
-		handle.Close()
+	if l.layer, err = newLayer(link, ""); err != nil {
+		handle.close()
 		return fmt.Errorf("open %s: %w", l.cfg.Interface, err)
 	}
 	if err := l.setFilter(handle); err != nil {
-		handle.Close()
+		handle.close()
 		return err
 	}
-	l.handle, l.index, l.drops, l.broken = handle, 0, drops{}, time.Time{}
+	l.handle, l.index, l.broken = handle, 0, time.Time{}
 	if i, err := net.InterfaceByName(l.cfg.Interface); err == nil {
 		l.index = i.Index
 	}
 	return nil
 }
 
+func (l *Live) openHandle() (handle, LinkType, error) {
+	if l.cfg.Engine == AFPacket {
+		return openRing(&l.cfg)
+	}
+	return openLibpcap(&l.cfg, l.log)
+}
+
 // Exclude has the kernel pass over what a libpcap filter matches, in place of
-// what was excluded before, from shortly after this call on: some microseconds
-// in which libpcap changes the filter, and nothing at all is captured. It may be
-// called from any goroutine.
+// what was excluded before, from shortly after this call on. While libpcap changes
+// a filter, for some microseconds, nothing at all is captured; the other engine
+// changes it at once. It may be called from any goroutine.
 func (l *Live) Exclude(filter string) { l.exclude.Store(&filter) }
 
 // setFilter sets the filter of what is excluded before the user's. The former
 // only saves work: where the two can't be set, the user's alone is.
-func (l *Live) setFilter(handle *pcap.Handle) error {
+func (l *Live) setFilter(h handle) error {
 	filter := l.cfg.Filter
 	if l.hidden != "" {
 		filter = "not (" + l.hidden + ")"
@@ -133,13 +173,10 @@ func (l *Live) setFilter(handle *pcap.Handle) error {
 			filter += " and (" + l.cfg.Filter + ")"
 		}
 	}
-	if filter == "" {
-		return nil
-	}
-	err := handle.SetBPFFilter(filter)
+	err := h.setFilter(filter)
 	if err != nil && l.hidden != "" {
 		cause := err
-		if err = handle.SetBPFFilter(l.cfg.Filter); err == nil {
+		if err = h.setFilter(l.cfg.Filter); err == nil {
 			l.log.Warn("own traffic is captured, and passed over later", "interface", l.cfg.Interface, "cause", cause)
 		}
 	}
@@ -149,12 +186,11 @@ func (l *Live) setFilter(handle *pcap.Handle) error {
 	return nil
 }
 
-// Run implements Source. It hands on packets one by one, as each read may take
-// back the bytes of the last one.
+// Run implements Source.
 func (l *Live) Run(ctx context.Context, fn func([]Packet) error) error {
-	// Only this goroutine touches the handle: its methods crash after Close.
+	// Only this goroutine touches the handle, to the end.
 	defer l.close()
-	batch := make([]Packet, 1)
+	batch := make([]Packet, batchSize)
 	for !l.done(ctx) {
 		if l.handle == nil {
 			if err := l.reopen(ctx); err != nil {
@@ -168,21 +204,21 @@ func (l *Live) Run(ctx context.Context, fn func([]Packet) error) error {
 				return err
 			}
 		}
-		frame, ci, err := l.handle.ZeroCopyReadPacketData()
+		frames, err := l.handle.read()
 		switch {
-		case err == nil && !l.stopped.IsZero() && l.cameAfter(ci.Timestamp):
-			return nil
 		case err == nil:
-			l.bytes += uint64(len(frame))
-			batch[0] = Packet{Time: ci.Timestamp}
-			l.layer.take(&batch[0], frame, uint32(ci.Length))
-			if err := fn(batch); err != nil {
+			n := l.take(batch, frames)
+			if err := fn(batch[:n]); err != nil {
 				return err
 			}
-			if passed := ci.Timestamp.Sub(l.sampled); passed >= sampleEvery || passed < 0 {
-				l.sample(ci.Timestamp)
+			if n < len(frames) {
+				return nil
 			}
-		case err == pcap.NextErrorTimeoutExpired:
+			last := frames[n-1].time
+			if passed := last.Sub(l.sampled); passed >= sampleEvery || passed < 0 {
+				l.sample(last)
+			}
+		case err == errNothing:
 			l.sample(time.Now())
 			if !l.stopped.IsZero() && time.Since(l.stopped) > lastWait {
 				return nil
@@ -192,6 +228,21 @@ func (l *Live) Run(ctx context.Context, fn func([]Packet) error) error {
 		}
 	}
 	return nil
+}
+
+// take makes packets of frames, up to one that came after the stop, and returns
+// how many.
+func (l *Live) take(batch []Packet, frames []frame) int {
+	for i := range frames {
+		f := &frames[i]
+		if !l.stopped.IsZero() && l.cameAfter(f.time) {
+			return i
+		}
+		l.bytes += uint64(len(f.data))
+		batch[i].Time = f.time
+		l.layer.take(&batch[i], f.data, f.wireLen)
+	}
+	return len(frames)
 }
 
 // done says whether Run is to end. While there is a handle, that is so when what
@@ -223,9 +274,6 @@ func (l *Live) failed(err error) {
 	if now.Sub(l.broken) < lastWait {
 		time.Sleep(readTimeout / 10)
 		return
-	}
-	if err == pcap.NextErrorReadError {
-		err = l.handle.Error()
 	}
 	l.close()
 	l.away(err)
@@ -285,12 +333,10 @@ func (l *Live) setDown(down bool) bool {
 // interface.
 func (l *Live) sample(now time.Time) {
 	l.sampled = now
-	s, err := l.handle.Stats()
+	kernel, iface := l.handle.dropped()
 	l.mu.Lock()
-	if err == nil { // else the interface is gone; what was counted stays
-		l.stats.KernelDropped += l.drops.kernel.add(s.PacketsDropped)
-		l.stats.InterfaceDropped += l.drops.iface.add(s.PacketsIfDropped)
-	}
+	l.stats.KernelDropped += kernel
+	l.stats.InterfaceDropped += iface
 	l.stats.Bytes, l.stats.Seen = l.bytes, time.Now()
 	l.mu.Unlock()
 	if passed := now.Sub(l.checked); l.index != 0 && (passed >= checkEvery || passed < 0) {
@@ -323,21 +369,8 @@ func (l *Live) close() {
 	}
 	l.index = 0 // not to be checked any more
 	l.sample(time.Now())
-	l.handle.Close()
+	l.handle.close()
 	l.handle = nil
-}
-
-// drops are the kernel's counters as they last were.
-type drops struct{ kernel, iface wrapping }
-
-// wrapping is a counter of 32 bits that wraps.
-type wrapping uint32
-
-// add returns by how much the counter grew, and keeps it.
-func (w *wrapping) add(now int) uint64 {
-	grown := uint32(now) - uint32(*w)
-	*w = wrapping(now)
-	return uint64(grown)
 }
 
 // Stats implements Source.

@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
 
+	"nmsgsensor/capture"
 	"nmsgsensor/encode"
 	"nmsgsensor/output"
 )
@@ -46,6 +47,7 @@ type options struct {
 	rotation *output.Rotation // nil where files are not rotated
 
 	bufferKiB  int // of each interface's ring
+	engine     capture.Engine
 	captureOwn bool
 	user       *account // nil to stay who we are
 	keepRaw    bool

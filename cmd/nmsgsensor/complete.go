@@ -27,6 +27,8 @@ func complete(cmd *cobra.Command, all []group) {
 				offer = interfaceCompletions
 			case f.Value.Type() == "user":
 				offer = userCompletions
+			case f.Value.Type() == "engine":
+				offer = cobra.FixedCompletions([]string{"libpcap", "afpacket"}, cobra.ShellCompDirectiveNoFileComp)
 			case strings.Contains(value, "|"):
 				offer = cobra.FixedCompletions(strings.Split(value, "|"), cobra.ShellCompDirectiveNoFileComp)
 			}

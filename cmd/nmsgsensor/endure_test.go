@@ -63,8 +63,9 @@ func get(t *testing.T, path string) (status int, body string) {
 // TestInterfaceComesBack deletes the interface that is captured, makes it again,
 // and finds every packet that was sent while it was there, also those that wait
 // in the ring when it goes.
-func TestInterfaceComesBack(t *testing.T) {
-	enterNamespace(t)
+func TestInterfaceComesBack(t *testing.T) { eachEngine(t, testInterfaceComesBack) }
+
+func testInterfaceComesBack(t *testing.T) {
 	sensor := startSensor(t, "-q", "-i", "vb", "-i", "lo", "-o", "/dev/null", "--metrics", "127.0.0.1:9431")
 	frame := framesOf(t, "ether4.pcap")[0]
 	const rounds, each = 3, 50
@@ -74,7 +75,7 @@ func TestInterfaceComesBack(t *testing.T) {
 			send(frame)
 		}
 		ip(t, "link del va")
-		sensor.says(`interface is away; waiting for it" interface=vb cause="The interface disappeared`, round)
+		sensor.says(`interface is away; waiting for it" interface=vb cause="`, round)
 		sensor.awaits("in.vb.bytes", round*each*len(frame))
 		if status, body := get(t, "/healthz"); status != http.StatusServiceUnavailable || body != "interface vb is away\n" {
 			t.Errorf("%d %s", status, body)
@@ -92,8 +93,9 @@ func TestInterfaceComesBack(t *testing.T) {
 }
 
 // TestInterfaceGoesDown: libpcap reads on as if nothing had happened.
-func TestInterfaceGoesDown(t *testing.T) {
-	enterNamespace(t)
+func TestInterfaceGoesDown(t *testing.T) { eachEngine(t, testInterfaceGoesDown) }
+
+func testInterfaceGoesDown(t *testing.T) {
 	ip(t, "link set vb down")
 	sensor := startSensor(t, "-q", "-i", "vb", "-o", "/dev/null")
 	sensor.says("interface is away", 1)
@@ -111,8 +113,9 @@ func TestInterfaceGoesDown(t *testing.T) {
 
 // TestOverloadIsCounted holds the sensor up while more packets come than its
 // ring has room for: none is unaccounted for.
-func TestOverloadIsCounted(t *testing.T) {
-	enterNamespace(t)
+func TestOverloadIsCounted(t *testing.T) { eachEngine(t, testOverloadIsCounted) }
+
+func testOverloadIsCounted(t *testing.T) {
 	sensor := startSensor(t, "-q", "-i", "vb", "-B", "64", "-w", "/dev/null", "-s", "127.0.0.1/9430", "--metrics", "127.0.0.1:9431", "--stats", "100ms")
 	send, frame := sender(t, "va"), framesOf(t, "ether4.pcap")[0]
 	const n = 3000
@@ -191,8 +194,9 @@ func TestOwnTrafficIsNotCaptured(t *testing.T) {
 }
 
 // TestCaptureOwn: with the flag it sees what it sends, and stops at the count.
-func TestCaptureOwn(t *testing.T) {
-	enterNamespace(t)
+func TestCaptureOwn(t *testing.T) { eachEngine(t, testCaptureOwn) }
+
+func testCaptureOwn(t *testing.T) {
 	collector, err := net.ListenPacket("udp4", "127.0.0.1:9430")
 	if err != nil {
 		t.Fatal(err)
@@ -212,8 +216,9 @@ func TestCaptureOwn(t *testing.T) {
 
 // TestPrivilegesAreGivenUp looks at every thread of a sensor that has become
 // nobody, and has it rotate files and answer afterwards.
-func TestPrivilegesAreGivenUp(t *testing.T) {
-	enterNamespace(t)
+func TestPrivilegesAreGivenUp(t *testing.T) { eachEngine(t, testPrivilegesAreGivenUp) }
+
+func testPrivilegesAreGivenUp(t *testing.T) {
 	dir, err := os.MkdirTemp("", "nmsgsensor") // the test's own is root's alone
 	if err != nil {
 		t.Fatal(err)
@@ -273,7 +278,10 @@ func TestPrivilegesAreGivenUp(t *testing.T) {
 
 // TestInterfaceComesBackWithoutRoot: it needs the capability that is kept.
 func TestInterfaceComesBackWithoutRoot(t *testing.T) {
-	enterNamespace(t)
+	eachEngine(t, testInterfaceComesBackWithoutRoot)
+}
+
+func testInterfaceComesBackWithoutRoot(t *testing.T) {
 	sensor := startSensor(t, "-q", "-i", "vb", "-U", "nobody", "--keep-net-raw", "-o", "/dev/null")
 	ip(t, "link del va")
 	sensor.says("interface is away", 1)

@@ -43,6 +43,7 @@ func inputFlags(f *pflag.FlagSet, opt *options) {
 	f.VarP(inputFlag{&opt.inputs, captureInput}, "readpcap", "p", "`FILE` read pcap or pcapng")
 	f.VarP(inputFlag{&opt.inputs, listenInput}, "listen", "l", "`SOCKET` receive NMSG over UDP, without RATE")
 	f.StringVarP(&opt.filter, "bpf", "b", "", "`FILTER` of libpcap, for interfaces and captures")
+	f.Var(engineFlag{&opt.engine}, "engine", "`NAME` reads -i; afpacket takes less CPU")
 	f.BoolVar(&opt.captureOwn, "capture-own", false, "also capture what is sent to the collectors")
 }
 

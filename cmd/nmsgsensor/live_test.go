@@ -49,6 +49,17 @@ func enterNamespace(t *testing.T) {
 	}
 }
 
+// eachEngine runs a test in a namespace for each engine.
+func eachEngine(t *testing.T, test func(t *testing.T)) {
+	for _, engine := range []string{"libpcap", "afpacket"} {
+		t.Run(engine, func(t *testing.T) {
+			t.Setenv("NMSGSENSOR_ENGINE", engine)
+			enterNamespace(t)
+			test(t)
+		})
+	}
+}
+
 // sender sends frames on an interface.
 func sender(t *testing.T, name string) func(frame []byte) {
 	t.Helper()
@@ -127,8 +138,9 @@ var captures = []string{"ether4.pcap", "ext6.pcap", "frag4.pcap", "tags.pcap"}
 // TestLive sends every frame of the Ethernet captures over a veth pair and
 // holds what comes to the collector against what the files give, then stops the
 // sensor on the idle interface.
-func TestLive(t *testing.T) {
-	enterNamespace(t)
+func TestLive(t *testing.T) { eachEngine(t, testLive) }
+
+func testLive(t *testing.T) {
 	conn, err := net.ListenPacket("udp4", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -192,8 +204,9 @@ func wantTuples(t *testing.T) (want []string) {
 }
 
 // TestLiveToNmsgtool does it with the real collector.
-func TestLiveToNmsgtool(t *testing.T) {
-	enterNamespace(t)
+func TestLiveToNmsgtool(t *testing.T) { eachEngine(t, testLiveToNmsgtool) }
+
+func testLiveToNmsgtool(t *testing.T) {
 	collector := startCollector(t)
 	sensor := startSensor(t, "-q", "-i", "vb", "-s", "127.0.0.1/9430", "--unbuffered")
 	send, frame := sender(t, "va"), framesOf(t, "ether4.pcap")[0]

@@ -96,7 +96,7 @@ func (s *sensor) openInput(ctx context.Context, in input) (capture.Source, error
 	cfg := capture.Config{Filter: s.opt.filter, Log: s.opt.log}
 	switch in.kind {
 	case liveInput:
-		return s.openLive(capture.LiveConfig{Interface: in.name, Snaplen: in.snaplen, Buffer: s.opt.ring(),
+		return s.openLive(capture.LiveConfig{Interface: in.name, Snaplen: in.snaplen, Buffer: s.opt.ring(), Engine: s.opt.engine,
 			Promiscuous: in.promiscuous, HeadersOnly: !s.opt.wantsPackets(), Config: cfg})
 	case listenInput:
 		return capture.Listen(in.name, in.port, cfg)

@@ -172,6 +172,23 @@ func (f stampFlag) Set(s string) error {
 	return nil
 }
 
+// engineFlag chooses what reads interfaces.
+type engineFlag struct{ engine *capture.Engine }
+
+func (f engineFlag) String() string { return "libpcap" }
+func (f engineFlag) Type() string   { return "engine" }
+func (f engineFlag) Set(s string) error {
+	switch s {
+	case "libpcap":
+		*f.engine = capture.Libpcap
+	case "afpacket":
+		*f.engine = capture.AFPacket
+	default:
+		return errors.New("must be libpcap or afpacket")
+	}
+	return nil
+}
+
 // kickerFlag is a command; an empty one only has files renamed.
 type kickerFlag struct{ command **string }
 
