@@ -317,7 +317,7 @@ func TestUnit(t *testing.T) {
 	}
 	name := filepath.Join(t.TempDir(), "nmsgsensor.service")
 	// The program is not installed where the unit has it.
-	if err := os.WriteFile(name, bytes.ReplaceAll(unit, []byte("/usr/local/bin/nmsgsensor"), []byte(program)), 0o666); err != nil {
+	if err := os.WriteFile(name, bytes.ReplaceAll(unit, []byte("/usr/bin/nmsgsensor"), []byte(program)), 0o666); err != nil {
 		t.Fatal(err)
 	}
 	if out, err := exec.Command("systemd-analyze", "verify", name).CombinedOutput(); err != nil || len(out) > 0 {
