@@ -47,9 +47,9 @@ func (s *stream) read(ctx context.Context, r *relay) error {
 	defer r.flush()
 	for ctx.Err() == nil && r.err == nil {
 		container, err := s.r.Next()
-		var damage *encode.DamageError
+		damage, isDamage := errors.AsType[*encode.DamageError](err)
 		switch {
-		case errors.As(err, &damage):
+		case isDamage:
 			s.damaged(damage.Offset, damage.Cause, damage.Skipped)
 			continue
 		case ctx.Err() != nil:

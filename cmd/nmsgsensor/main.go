@@ -1,6 +1,32 @@
 // Command nmsgsensor extracts the 5-tuples of TCP and UDP packets from network
 // interfaces, captures and NMSG streams, prints them and sends them to NMSG
 // collectors.
+//
+// # What a packet costs
+//
+// By the benchmarks of each package, on two cores of an AMD EPYC that others used
+// too, for packets of 374 bytes on average (package capture/imix):
+//
+//	stage                                      ns   bytes copied
+//	read a pcap file, find the IP header       50   374, by the kernel
+//	read NMSG, check the CRC                  150   374, by the kernel
+//	tuple.Parse                           23 - 28   0
+//	base:packet into a container, with CRC     71   360
+//	base:ipconn into a container, with CRC     50   51
+//	base:ipconn to UDP, system calls included  69   51, by the kernel 51 again
+//	text, JSON                                 73   107, 140
+//
+// Files are read by one goroutine and worked on by another, so the slower half
+// counts. An interface is read by one goroutine, which does all of it: tuples to a
+// collector take 0.4 to 0.5 us with the afpacket engine, where a third is misses of
+// the cache on what another processor has written, and a fifth sendmmsg(2); they
+// take 0.6 to 0.9 us with libpcap, which is a call of C for each packet.
+//
+// 10 Gbit/s are 3.1 million of these packets a second, or 14.9 million of the
+// shortest: a core has 320 or 67 ns for each. One sensor carries some 2 million a
+// second, so a full link of 10 Gbit/s needs a filter, or several sensors that get
+// its flows in parts; 100 Gbit/s, with 32 ns, are for hardware that does not send
+// each packet through a core.
 package main
 
 import (
