@@ -353,6 +353,8 @@ func TestReaderPassesOverDamage(t *testing.T) {
 		{"cut in the body", slices.Concat(one, one[:len(one)-1]), 1, int64(len(one)), errCut},
 		{"cut in the header", slices.Concat(one, one[:9]), 1, int64(len(one)), errCut},
 		{"a length that swallows the rest", slices.Concat([]byte("NMSG\x00\x02\x00\x0f\x00\x00"), one), 1, 0, errCut},
+		{"bad headers in garbage", slices.Concat(one, []byte("xNMSG\x00\x03\x00\x00\x00\x00NMSGNMSNMSG\x04\x02\x00\x00\x00\x00"), one), 2, int64(len(one)), errMagic},
+		{"more garbage than a buffer", slices.Concat(one, make([]byte, firstBuffer+5), one), 2, int64(len(one)), errMagic},
 		{"magic at the very end", slices.Concat(one, []byte("xNMSG")), 1, int64(len(one)), errCut},
 	} {
 		for _, wrap := range []func(io.Reader) io.Reader{func(r io.Reader) io.Reader { return r }, iotest.OneByteReader} {

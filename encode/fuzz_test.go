@@ -128,25 +128,31 @@ func FuzzDecode(f *testing.F) {
 		allocates(t, decoderBase+decoderPerByte*size, func() {
 			new(Decoder).Decode(b, netip.AddrPort{}, time.Time{}, func(*Payload, bool) error { return nil })
 		})
-		got, ok, err := decodeOne(t, b)
-		if len(b) >= HeaderSize && b[4]&flagFragment != 0 {
-			return // FuzzFragments
-		}
-		want, wantOK, wantErr := decodeByPeer(b)
-		switch {
-		case err != nil && len(got) > 0:
-			t.Fatalf("payloads of a bad container: %v", err)
-		case err != nil && wantErr == nil && refusal(b, err) == "":
-			t.Fatalf("%v; go-nmsg takes %d payloads", err, len(want))
-		case err == nil && wantErr != nil:
-			t.Fatalf("taken; go-nmsg says %v", wantErr)
-		case err != nil:
-			return
-		case !slices.Equal(got, want) || !slices.Equal(ok, wantOK):
-			t.Fatalf("got %v %v, want %v %v", got, ok, want, wantOK)
-		}
-		writeAgain(t, got)
+		checkDecode(t, b)
 	})
+}
+
+// checkDecode is FuzzDecode for one container.
+func checkDecode(t *testing.T, b []byte) {
+	t.Helper()
+	got, ok, err := decodeOne(t, b)
+	if len(b) >= HeaderSize && b[4]&flagFragment != 0 {
+		return // FuzzFragments
+	}
+	want, wantOK, wantErr := decodeByPeer(b)
+	switch {
+	case err != nil && len(got) > 0:
+		t.Fatalf("payloads of a bad container: %v", err)
+	case err != nil && wantErr == nil && refusal(b, err) == "":
+		t.Fatalf("%v; go-nmsg takes %d payloads", err, len(want))
+	case err == nil && wantErr != nil:
+		t.Fatalf("taken; go-nmsg says %v", wantErr)
+	case err != nil:
+		return
+	case !slices.Equal(got, want) || !slices.Equal(ok, wantOK):
+		t.Fatalf("got %v %v, want %v %v", got, ok, want, wantOK)
+	}
+	writeAgain(t, got)
 }
 
 // decodeOne decodes a container with a Decoder of its own.
