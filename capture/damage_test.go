@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"encoding/binary"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -201,6 +202,30 @@ func TestDamagedPcapngGoesOnBehindIt(t *testing.T) {
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)
+	}
+}
+
+// TestLongBlocksArePassedOver: those of kinds that are not read may be longer than
+// what is held at a time. A wrong second length is damage and costs no packet.
+func TestLongBlocksArePassedOver(t *testing.T) {
+	b, err := os.ReadFile("../testdata/pcap/one_iface.pcapng")
+	if err != nil {
+		t.Fatal(err)
+	}
+	want, _, _ := readBytes(b)
+	first := bytes.Index(b, []byte{6, 0, 0, 0})
+	for second, damaged := range map[uint32]uint64{windowSize + 400: 0, windowSize + 404: 1} {
+		block := make([]byte, windowSize+400)
+		binary.LittleEndian.PutUint32(block, 0x0bad)
+		binary.LittleEndian.PutUint32(block[4:], windowSize+400)
+		binary.LittleEndian.PutUint32(block[len(block)-4:], second)
+		got, st, err := readBytes(slices.Concat(b[:first], block, b[first:]))
+		if err != nil || st.Damaged != damaged {
+			t.Errorf("second length %d: damaged %d, %v", second, st.Damaged, err)
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("second length %d: -want +got:\n%s", second, diff)
+		}
 	}
 }
 
