@@ -1,5 +1,12 @@
 // Package capture takes packets in: from network interfaces, pcap and pcapng
-// files, and NMSG streams. What it hands on begins with the IP header.
+// files, and NMSG streams from files, pipes and UDP. What it hands on begins with
+// the IP header.
+//
+// An interface is read by libpcap, or block by block from a packet socket (see
+// [Engine]); its queue is the kernel's ring, whose losses are counted, and nothing
+// is queued again here. Of regular files, reading runs ahead of the work on what
+// was read, on a goroutine of its own; of pipes it doesn't, as packets are to be
+// handed on as they come.
 package capture
 
 import (
