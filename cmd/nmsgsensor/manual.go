@@ -41,10 +41,12 @@ func writeManual(w io.Writer, commands []*cobra.Command, all []group) error {
 	type example struct{ What, Command string }
 	var m struct {
 		Commands []*cobra.Command
+		Keys     string // of top
 		Groups   []flagGroup
 		Examples []example
 	}
 	m.Commands = commands
+	_, m.Keys, _ = strings.Cut(topKeys, "\n")
 	for _, g := range all {
 		shown := flagGroup{Title: roff(g.title)}
 		g.flags.VisitAll(func(f *pflag.Flag) {

@@ -41,10 +41,10 @@ nmsgsensor --help lists the flags.
 `
 
 const topKeys = `Keys:
-  q, Ctrl-C      quit                   1, 2, 3, Tab   tuples, hosts, ports
-  p, Space       pause, and go on       s              sort by packets or bytes
-  / TEXT Enter   only what has TEXT     Esc            all again
-  ?              this
+  q, Ctrl-C     quit                 1, 2, 3, Tab  tuples, hosts, ports
+  p, Space      pause, and go on     s             sort by packets or bytes
+  / TEXT Enter  only what has TEXT   Esc           all again
+  ?             this
 `
 
 // topLife is how fast what was counted fades: see talkers.New.
