@@ -1,8 +1,10 @@
 package main
 
 import (
+	"bytes"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -44,6 +46,34 @@ func TestREADMECommands(t *testing.T) {
 		if out, err := cmd.CombinedOutput(); err != nil {
 			t.Errorf("%s: %v\n%s", line, err, out)
 		}
+	}
+}
+
+// TestREADMENamesFiles of this tree, and keys that a configuration may have.
+func TestREADMENamesFiles(t *testing.T) {
+	readme, err := os.ReadFile("../../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	names := regexp.MustCompile("`((?:\\.ci|capture|cmd|encode|output|testdata|tuple)/[^` ]+)`").FindAllStringSubmatch(string(readme), -1)
+	if len(names) < 20 {
+		t.Fatal(names)
+	}
+	for _, name := range names {
+		if _, err := os.Stat("../../" + name[1]); err != nil {
+			t.Error(err)
+		}
+	}
+	_, block, _ := strings.Cut(string(readme), "```toml\n")
+	block, _, _ = strings.Cut(block, "```")
+	// Any interface will do.
+	config := filepath.Join(t.TempDir(), "sensor.toml")
+	if err := os.WriteFile(config, []byte(regexp.MustCompile(`eth\d`).ReplaceAllString(block, "lo")), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	var out bytes.Buffer
+	if status := run([]string{"--check", "--config", config}, &out, &out); status != exitOK {
+		t.Error(status, &out)
 	}
 }
 
