@@ -31,7 +31,9 @@ func changed(b []byte, fn func([]byte)) {
 func TestEachByteChanged(t *testing.T) {
 	const usual = "\x08\x01\x10\x05\x18\x87\x01\x25\x01\x02\x03\x04\x2a\x03xyz"
 	const labels = "\x38\x01\x40\x02\x48\x81\x01"
-	for _, payload := range []string{usual, usual + labels, "\x08\x01\x10\x0c\x18\x07\x25\x01\x02\x03\x04\x2a\x00"} {
+	const secondsLikeTheirKey = "\x08\x01\x10\x05\x18\x18\x25\x01\x02\x03\x04\x2a\x03xyz"
+	lengthLikeItsKey := "\x08\x01\x10\x05\x18\x07\x25\x01\x02\x03\x04\x2a\x2a" + strings.Repeat("x", 42)
+	for _, payload := range []string{usual, usual + labels, secondsLikeTheirKey, lengthLikeItsKey, "\x08\x01\x10\x0c\x18\x07\x25\x01\x02\x03\x04\x2a\x00"} {
 		changed([]byte(payload), func(b []byte) {
 			body := string(appendUvarint([]byte{keyPayload}, uint64(len(b)))) + string(b)
 			checkDecode(t, sealedBody(0, body+"\x10\x85\x01\x18\x01\x20\x02"))
@@ -39,7 +41,7 @@ func TestEachByteChanged(t *testing.T) {
 		})
 	}
 	packet := appendPacketMessage(nil, []byte("\x45ip packet"))
-	for _, b := range [][]byte{packet, append(packet, packet...), append(packet, 0x78, 1), appendPacketMessage(nil, nil), appendPacketMessage(nil, make([]byte, 200))} {
+	for _, b := range [][]byte{packet, append(packet, packet...), append(packet, 0x78, 1), appendPacketMessage(nil, nil), appendPacketMessage(nil, make([]byte, keyPacketData)), appendPacketMessage(nil, make([]byte, 200))} {
 		changed(b, func(b []byte) { guarded(t, b, func(b []byte) { checkPacket(t, b) }) })
 	}
 	changed(appendIPConnMessage(nil, &someTuple), func(b []byte) { guarded(t, b, func(b []byte) { checkIPConn(t, b) }) })

@@ -168,8 +168,10 @@ func FuzzInflate(f *testing.F) {
 	var d deflater
 	f.Add(d.append([]byte{0, 0, 0, 0}, nil))
 	f.Add(d.append([]byte{0, 1, 0, 0}, make([]byte, 1<<16)))
+	f.Add(d.append([]byte{0, 16, 0, 0}, make([]byte, MaxContainer)))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		allocates(t, decoderBase+MaxContainer+1, func() { new(inflater).inflate(b) }) // whatever b is
+		// Whatever b is; a byte more than a container, in a power of two.
+		allocates(t, decoderBase+2*MaxContainer, func() { new(inflater).inflate(b) })
 		var got []byte
 		var err error
 		guarded(t, b, func(b []byte) {
