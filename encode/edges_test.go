@@ -32,8 +32,9 @@ func TestEachByteChanged(t *testing.T) {
 	const usual = "\x08\x01\x10\x05\x18\x87\x01\x25\x01\x02\x03\x04\x2a\x03xyz"
 	const labels = "\x38\x01\x40\x02\x48\x81\x01"
 	const secondsLikeTheirKey = "\x08\x01\x10\x05\x18\x18\x25\x01\x02\x03\x04\x2a\x03xyz"
+	const vendorAndTypeLikeTheirs = "\x08\x08\x10\x10\x18\x07\x25\x01\x02\x03\x04\x2a\x03xyz"
 	lengthLikeItsKey := "\x08\x01\x10\x05\x18\x07\x25\x01\x02\x03\x04\x2a\x2a" + strings.Repeat("x", 42)
-	for _, payload := range []string{usual, usual + labels, secondsLikeTheirKey, lengthLikeItsKey, "\x08\x01\x10\x0c\x18\x07\x25\x01\x02\x03\x04\x2a\x00"} {
+	for _, payload := range []string{usual, usual + labels, secondsLikeTheirKey, vendorAndTypeLikeTheirs, lengthLikeItsKey, "\x08\x01\x10\x0c\x18\x07\x25\x01\x02\x03\x04\x2a\x00"} {
 		changed([]byte(payload), func(b []byte) {
 			body := string(appendUvarint([]byte{keyPayload}, uint64(len(b)))) + string(b)
 			checkDecode(t, sealedBody(0, body+"\x10\x85\x01\x18\x01\x20\x02"))
@@ -245,6 +246,13 @@ func TestSendersAreForgottenAtTheirTime(t *testing.T) {
 	}
 	if n := one(full(at), at.Add(maxSilence+1)); n != 0 {
 		t.Errorf("silent for longer: %d are left", n)
+	}
+	few := sequences{}
+	few.update(Sequence{ID: 1}, netip.AddrPort{}, at)
+	few.update(Sequence{ID: 2}, netip.AddrPort{}, at.Add(9*maxSilence)) // there is room
+	few.update(Sequence{ID: 1, Next: 5}, netip.AddrPort{}, at.Add(9*maxSilence))
+	if few.lost != 4 {
+		t.Errorf("silent, but not in the way: %d lost", few.lost)
 	}
 	s := full(at)
 	for i, c := range []struct {
