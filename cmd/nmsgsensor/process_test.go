@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"fmt"
 	"net"
 	"os"
 	"os/exec"
@@ -54,7 +55,7 @@ func startSensor(t *testing.T, args ...string) *process {
 // its own.
 func startCommand(t *testing.T, cmd *exec.Cmd) *process {
 	t.Helper()
-	path := "@" + t.Name() // abstract, see unix(7): any user can reach it
+	path := fmt.Sprintf("@%s/%d", t.Name(), os.Getpid()) // abstract, see unix(7): any user can reach it
 	conn, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: path, Net: "unixgram"})
 	if err != nil {
 		t.Fatal(err)
