@@ -174,6 +174,9 @@ func (l *Live) setFilter(h handle) error {
 		}
 	}
 	err := h.setFilter(filter)
+	if errors.Is(err, errUnasked) {
+		return fmt.Errorf("open %s: %w", l.cfg.Interface, err)
+	}
 	if err != nil && l.hidden != "" {
 		cause := err
 		if err = h.setFilter(l.cfg.Filter); err == nil {
@@ -200,7 +203,10 @@ func (l *Live) Run(ctx context.Context, fn func([]Packet) error) error {
 		}
 		if f := l.exclude.Load(); f != nil && l.exclude.CompareAndSwap(f, nil) {
 			l.hidden = *f
-			if err := l.setFilter(l.handle); err != nil {
+			switch err := l.setFilter(l.handle); {
+			case errors.Is(err, errUnasked): // the filter before is still set
+				l.log.Warn("own traffic is captured, and passed over later", "interface", l.cfg.Interface, "cause", err)
+			case err != nil:
 				return err
 			}
 		}

@@ -121,6 +121,10 @@ func (r *ring) mapBlocks(bytes int) error {
 	return os.NewSyscallError("mmap", err)
 }
 
+// errUnasked says that a filter can't be compiled now, which is not its fault: the
+// interface is down or gone, or the right to open it was given up.
+var errUnasked = errors.New("the interface can't be asked how to filter")
+
 // setFilter implements handle. The kernel changes from one filter to the other at
 // once.
 func (r *ring) setFilter(expr string) error {
@@ -128,7 +132,7 @@ func (r *ring) setFilter(expr string) error {
 	// kernel has them.
 	p, err := probe(r.name)
 	if err != nil {
-		return err
+		return fmt.Errorf("%w: %w", errUnasked, err)
 	}
 	defer p.Close()
 	compiled, err := p.CompileBPFFilter(expr)
