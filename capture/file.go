@@ -100,7 +100,7 @@ func (f *file) read(ctx context.Context, r *relay) error {
 			at := f.win.offset
 			f.damaged(at, err, f.win.skip(st.used))
 		case err != nil:
-			f.recover(err)
+			f.recover(ctx, err)
 		case st.used > 0:
 			f.win.skip(st.used)
 		case ctx.Err() != nil:
@@ -117,10 +117,10 @@ func (f *file) read(ctx context.Context, r *relay) error {
 }
 
 // recover passes over what is not of the format.
-func (f *file) recover(cause error) {
+func (f *file) recover(ctx context.Context, cause error) {
 	at := f.win.offset
 	f.win.skip(1)
-	for {
+	for ctx.Err() == nil {
 		f.win.fill(2 * lookahead)
 		skip, found := f.format.resync(f.win.bytes(), f.win.err != nil)
 		f.win.skip(int64(skip))
@@ -146,7 +146,7 @@ func (f *file) end(ctx context.Context) (done bool, err error) {
 		cause = f.win.err
 	}
 	if len(f.win.bytes()) > 0 {
-		f.recover(cause)
+		f.recover(ctx, cause)
 		f.win.err = io.EOF // is told now
 		return false, nil
 	}
@@ -159,18 +159,20 @@ func (f *file) end(ctx context.Context) (done bool, err error) {
 // damaged counts a place and tells of it. A file that is all damage does not
 // fill the log.
 func (f *file) damaged(offset int64, cause error, skipped int64) {
-	const told = 100
-	f.mu.Lock()
-	f.stats.Damaged++
-	n := f.stats.Damaged
-	f.mu.Unlock()
-	if n > told {
-		return
-	}
-	f.log.Warn("damaged input", "input", f.in.name, "offset", offset, "cause", cause, "skipped_bytes", skipped)
-	if n == told {
-		f.log.Warn("damaged input: further places are counted only", "input", f.in.name)
-	}
+	f.win.relay.note(func() {
+		const told = 100
+		f.mu.Lock()
+		f.stats.Damaged++
+		n := f.stats.Damaged
+		f.mu.Unlock()
+		if n > told {
+			return
+		}
+		f.log.Warn("damaged input", "input", f.in.name, "offset", offset, "cause", cause, "skipped_bytes", skipped)
+		if n == told {
+			f.log.Warn("damaged input: further places are counted only", "input", f.in.name)
+		}
+	})
 }
 
 // Stats implements Source.

@@ -50,12 +50,12 @@ func (s *stream) read(ctx context.Context, r *relay) error {
 		damage, isDamage := errors.AsType[*encode.DamageError](err)
 		switch {
 		case isDamage:
-			s.damaged(damage.Offset, damage.Cause, damage.Skipped)
+			s.damaged(r, damage.Offset, damage.Cause, damage.Skipped)
 			continue
 		case ctx.Err() != nil:
 			return nil
 		case err == io.EOF || err != nil && s.in.compressed:
-			s.end(err)
+			s.end(r, err)
 			return nil
 		case err != nil:
 			return err
@@ -64,9 +64,9 @@ func (s *stream) read(ctx context.Context, r *relay) error {
 		bad := s.decode(container, netip.AddrPort{}, time.Now(), r)
 		switch {
 		case bad != nil:
-			s.damaged(at, bad, int64(len(container)))
+			s.damaged(r, at, bad, int64(len(container)))
 		case s.decoder.LostFragments() > s.lost:
-			s.damaged(at, errFragments, 0)
+			s.damaged(r, at, errFragments, 0)
 		}
 		s.lost = s.decoder.LostFragments()
 	}
@@ -75,18 +75,22 @@ func (s *stream) read(ctx context.Context, r *relay) error {
 
 // end tells why the stream ends, if not as it should, and of what will not come
 // any more.
-func (s *stream) end(err error) {
+func (s *stream) end(r *relay, err error) {
 	if err != io.EOF {
-		s.damaged(s.r.Offset(), err, 0)
+		s.damaged(r, s.r.Offset(), err, 0)
 	}
 	if s.decoder.GiveUp(); s.decoder.LostFragments() > s.lost {
-		s.damaged(s.r.Offset(), errFragments, 0)
+		s.damaged(r, s.r.Offset(), errFragments, 0)
 	}
 }
 
-func (s *stream) damaged(offset int64, cause error, skipped int64) {
-	s.publish(func(st *Stats) { st.Damaged++ })
-	s.log.Warn("damaged input", "input", s.in.name, "offset", offset, "cause", cause, "skipped_bytes", skipped)
+func (s *stream) damaged(r *relay, offset int64, cause error, skipped int64) {
+	r.note(func() {
+		s.mu.Lock()
+		s.stats.Damaged++
+		s.mu.Unlock()
+		s.log.Warn("damaged input", "input", s.in.name, "offset", offset, "cause", cause, "skipped_bytes", skipped)
+	})
 }
 
 // Stats implements Source.

@@ -19,8 +19,9 @@ type relay struct {
 	err   error
 
 	// Ahead of it, so that a channel is used once for hundreds of packets. A call
-	// would not do: the two are to run at the same time. Neither channel ever
-	// blocks who sends, as there are no more loads than it holds.
+	// would not do: the two are to run at the same time. Neither channel blocks who
+	// sends, as there are no more batches and blocks than it holds; but for notes,
+	// which do not come back.
 	work, back chan load
 	batches    []*batch // that came back and are not in use
 	blocks     [][]byte
@@ -42,11 +43,12 @@ type batch struct {
 }
 
 // load is a batch of n packets or, when all that borrow from it have gone before,
-// a block of memory.
+// a block of memory, or something to be done when all before it is done with.
 type load struct {
 	batch *batch
 	n     int
 	block []byte
+	note  func()
 }
 
 // inStep returns a relay that calls fn.
@@ -67,6 +69,12 @@ func runAhead(ctx context.Context, fn func([]Packet) error, read func(context.Co
 	})
 	var err error
 	for l := range r.work {
+		if l.note != nil {
+			if err == nil {
+				l.note()
+			}
+			continue
+		}
 		if l.batch != nil && err == nil {
 			if err = fn(l.batch.packets[:l.n]); err != nil {
 				cancel() // what is on its way is not worked on
@@ -107,6 +115,18 @@ func (r *relay) flush() {
 		r.batch = r.nextBatch()
 	}
 	r.n = 0
+}
+
+// note has something done when what was read before is done with, and not at all
+// where nobody wants more: damage behind the last packet that was wanted is none.
+func (r *relay) note(do func()) {
+	r.flush()
+	switch {
+	case r == nil || r.fn != nil && r.err == nil:
+		do()
+	case r.fn == nil:
+		r.work <- load{note: do}
+	}
 }
 
 // swap is called before memory is written to that packets have borrowed. It

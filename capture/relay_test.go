@@ -117,6 +117,31 @@ func TestAnErrorEndsReadingAhead(t *testing.T) {
 	}
 }
 
+func TestDamageBehindTheLastPacketThatIsWantedIsNone(t *testing.T) {
+	broken := imixPcap(t, 3000)
+	copy(broken[300_000:], make([]byte, 5000))
+	for _, b := range [][]byte{broken, append(imixStream(t, 20, false), "no container"...)} {
+		for _, waits := range []bool{false, true} {
+			src, err := memory(b, waits)
+			if err != nil {
+				t.Fatal(err)
+			}
+			enough := errors.New("enough")
+			err = src.Run(context.Background(), func([]Packet) error { return enough })
+			if damaged := src.Stats().Damaged; err != enough || damaged != 0 {
+				t.Errorf("waits %v: %d places damaged, %v", waits, damaged, err)
+			}
+			if src, err = memory(b, waits); err != nil {
+				t.Fatal(err)
+			}
+			src.Run(context.Background(), func([]Packet) error { return nil })
+			if src.Stats().Damaged == 0 {
+				t.Errorf("waits %v: no damage", waits)
+			}
+		}
+	}
+}
+
 func TestReadingAheadStopsWithItsContext(t *testing.T) {
 	ctx, cancel := context.WithCancel(context.Background())
 	got := 0
