@@ -4,8 +4,11 @@ import (
 	"errors"
 	"log/slog"
 	"os"
+	"strings"
+	"time"
 
 	"github.com/google/gopacket/pcap"
+	"golang.org/x/sys/unix"
 )
 
 // libpcap is an interface being captured with libpcap. Its methods crash after
@@ -37,7 +40,13 @@ func (h *libpcap) read() ([]frame, error) {
 	case pcap.NextErrorTimeoutExpired:
 		return nil, errNothing
 	case pcap.NextErrorReadError:
-		return nil, h.p.Error()
+		err = h.p.Error()
+	}
+	// gopacket has libpcap never wait, and waits itself when there is nothing.
+	// NFLOG calls that an error.
+	if strings.HasSuffix(strings.ToLower(err.Error()), unix.EAGAIN.Error()) {
+		time.Sleep(readTimeout / 10)
+		return nil, errNothing
 	}
 	return nil, err
 }

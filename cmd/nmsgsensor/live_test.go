@@ -262,3 +262,26 @@ func TestSecondSignalKills(t *testing.T) {
 		}
 	}
 }
+
+// TestLiveNFLOG captures what netfilter logs, after a while in which that is
+// nothing.
+func TestLiveNFLOG(t *testing.T) {
+	enterNamespace(t)
+	if out, err := exec.Command("iptables", "-A", "OUTPUT", "-j", "NFLOG", "--nflog-group", "7").CombinedOutput(); err != nil {
+		t.Skipf("no logging by netfilter to be had: %v: %s", err, out)
+	}
+	sensor := startSensor(t, "-q", "-i", "nflog:7", "--stats", "500ms")
+	sensor.says("read=0 ", 1)
+	conn, err := net.Dial("udp4", "127.0.0.1:9")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	if _, err := conn.Write([]byte("payload")); err != nil {
+		t.Fatal(err)
+	}
+	sensor.awaits("delivered", 1)
+	if line := sensor.stop(os.Interrupt); strings.Contains(sensor.stderr.String(), "away") {
+		t.Error(line)
+	}
+}
