@@ -347,6 +347,7 @@ func TestReaderPassesOverDamage(t *testing.T) {
 		cause  error
 	}{
 		{"garbage before", slices.Concat([]byte("garbage"), one, one), 2, 0, errMagic},
+		{"one byte before", slices.Concat([]byte("x"), one, one), 2, 0, errMagic},
 		{"garbage between", slices.Concat(one, []byte("NMSx"), one), 2, int64(len(one)), errMagic},
 		{"4 GiB claimed", slices.Concat(one, huge, one), 2, int64(len(one)), errTooLong},
 		{"another version", slices.Concat([]byte("NMSG\x00\x03\x00\x00\x00\x00"), one), 1, 0, errVersion},
