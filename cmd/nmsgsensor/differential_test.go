@@ -144,8 +144,8 @@ func mutate(r *rand.Rand, frame []byte) []byte {
 }
 
 // nmsgtoolPasses says whether nmsgtool is known not to see a frame as we do: it
-// takes one VLAN tag and nothing else before IP, and does not look at the version
-// in RAW frames.
+// takes one VLAN tag and nothing else before IP, does not look at the version in RAW
+// frames, and takes a tag behind a cooked header for IP.
 func nmsgtoolPasses(link int, b []byte) (differently bool) {
 	switch link {
 	case 12:
@@ -164,7 +164,8 @@ func nmsgtoolPasses(link int, b []byte) (differently bool) {
 		return false
 	}
 	etherType := binary.BigEndian.Uint16(b[14:])
-	return etherType != 0x0800 && etherType != 0x86dd || binary.BigEndian.Uint16(b[2:]) != 1
+	isTagged := len(b) > 20 && binary.BigEndian.Uint16(b[18:]) == etherType
+	return etherType != 0x0800 && etherType != 0x86dd || binary.BigEndian.Uint16(b[2:]) != 1 || isTagged
 }
 
 // TestCapturesAsNmsgtoolReadsThem: frames that are broken somehow, but that are
