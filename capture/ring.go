@@ -13,6 +13,7 @@ import (
 	"unsafe"
 
 	"github.com/google/gopacket/pcap"
+	"golang.org/x/net/bpf"
 	"golang.org/x/sys/unix"
 )
 
@@ -27,7 +28,7 @@ type ring struct {
 	conn      syscall.RawConn // of file
 	name      string
 	index     int
-	snaplen   int
+	room      []bpf.RawInstruction
 	mem       []byte // the blocks
 	blockSize int
 	block     int    // that is being read, or will be next
@@ -36,6 +37,7 @@ type ring struct {
 	open      bool   // it is ours
 	wentDown  bool   // the interface, at some time
 	frames    [batchSize]frame
+	touched   byte
 	missed    sysfsCounters
 }
 
@@ -55,7 +57,7 @@ func openRing(cfg *LiveConfig) (handle, LinkType, error) {
 	if err != nil {
 		return nil, 0, err
 	}
-	r := &ring{name: cfg.Interface, index: iface.Index, snaplen: cfg.snaplen(), missed: newSysfsCounters(cfg.Interface)}
+	r := &ring{name: cfg.Interface, index: iface.Index, room: roomFor(cfg, link), missed: newSysfsCounters(cfg.Interface)}
 	r.fd, err = unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
 	if err != nil {
 		return nil, 0, os.NewSyscallError("socket", err)
@@ -92,7 +94,7 @@ func (r *ring) configure(cfg *LiveConfig, iface *net.Interface) error {
 			return os.NewSyscallError("promiscuous mode", err)
 		}
 	}
-	if err := r.mapBlocks(cfg.buffer()); err != nil {
+	if err := r.mapBlocks(cfg.buffer(), cfg.snaplen()); err != nil {
 		return err
 	}
 	if err := r.attach([]unix.SockFilter{{Code: unix.BPF_RET | unix.BPF_K}}); err != nil {
@@ -105,10 +107,10 @@ func (r *ring) configure(cfg *LiveConfig, iface *net.Interface) error {
 // mapBlocks has the kernel make a ring of about so many bytes, and maps it. A
 // block takes many packets, so that it is handed over seldom, but is no large
 // part of the ring, and holds the longest packet if it can.
-func (r *ring) mapBlocks(bytes int) error {
+func (r *ring) mapBlocks(bytes, snaplen int) error {
 	const largest, header = 1 << 20, 4096
 	page := os.Getpagesize()
-	size := min(max(bytes/16, r.snaplen+header), bytes/2, largest)
+	size := min(max(bytes/16, snaplen+header), bytes/2, largest)
 	r.blockSize = max(size/page, 1) * page
 	req := unix.TpacketReq3{Block_size: uint32(r.blockSize), Block_nr: uint32(max(bytes/r.blockSize, 2)),
 		Frame_size: uint32(page), Retire_blk_tov: uint32(readTimeout / time.Millisecond)}
@@ -119,44 +121,6 @@ func (r *ring) mapBlocks(bytes int) error {
 	var err error
 	r.mem, err = unix.Mmap(r.fd, 0, r.blockSize*int(req.Block_nr), unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
 	return os.NewSyscallError("mmap", err)
-}
-
-// errUnasked says that a filter can't be compiled now, which is not its fault: the
-// interface is down or gone, or the right to open it was given up.
-var errUnasked = errors.New("the interface can't be asked how to filter")
-
-// setFilter implements handle. The kernel changes from one filter to the other at
-// once.
-func (r *ring) setFilter(expr string) error {
-	// By a handle of the interface, so that VLAN tags are looked for where the
-	// kernel has them.
-	p, err := probe(r.name)
-	if err != nil {
-		return fmt.Errorf("%w: %w", errUnasked, err)
-	}
-	defer p.Close()
-	compiled, err := p.CompileBPFFilter(expr)
-	if err != nil {
-		return err
-	}
-	return r.attach(sockFilter(compiled, r.snaplen))
-}
-
-func (r *ring) attach(program []unix.SockFilter) error {
-	fprog := unix.SockFprog{Len: uint16(len(program)), Filter: &program[0]}
-	return os.NewSyscallError("attach filter", unix.SetsockoptSockFprog(r.fd, unix.SOL_SOCKET, unix.SO_ATTACH_FILTER, &fprog))
-}
-
-// sockFilter is a program for the kernel that lets snaplen bytes through.
-func sockFilter(compiled []pcap.BPFInstruction, snaplen int) []unix.SockFilter {
-	program := make([]unix.SockFilter, len(compiled))
-	for i, in := range compiled {
-		program[i] = unix.SockFilter{Code: in.Code, Jt: in.Jt, Jf: in.Jf, K: in.K}
-		if in.Code == unix.BPF_RET|unix.BPF_K && in.K != 0 {
-			program[i].K = uint32(snaplen)
-		}
-	}
-	return program
 }
 
 // Parts of a block's descriptor: struct tpacket_block_desc and tpacket_hdr_v1 of
@@ -192,17 +156,21 @@ func (r *ring) read() ([]frame, error) {
 			}
 		}
 	}
-	n := 0
+	n, touched := 0, byte(0)
 	for n < len(r.frames) && r.left > 0 {
 		at := r.block*r.blockSize + int(r.next)
 		h := (*unix.Tpacket3Hdr)(unsafe.Pointer(&r.mem[at]))
 		start := at + int(h.Mac)
 		end := start + int(h.Snaplen)
 		r.frames[n] = frame{time.Unix(int64(h.Sec), int64(h.Nsec)).UTC(), r.mem[start:end:end], h.Len}
+		// Another processor wrote the headers, and they take long to come from
+		// it: those of this frame can come while the next one is looked for.
+		touched |= r.mem[min(start+24, end-1)] | r.mem[min(start+64, end-1)]
 		r.next += h.Next_offset
 		r.left--
 		n++
 	}
+	r.touched = touched // else the compiler would leave it out
 	return r.frames[:n], nil
 }
 
