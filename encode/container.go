@@ -101,13 +101,13 @@ func (c *Container) AppendPacket(t time.Time, l Labels, ip []byte, limit int) bo
 }
 
 // AppendIPConn is AppendPacket for a base:ipconn payload of tp.
-func (c *Container) AppendIPConn(t time.Time, l Labels, tp tuple.Tuple, limit int) bool {
-	dataLen := ipconnMessageSize(&tp)
+func (c *Container) AppendIPConn(t time.Time, l Labels, tp *tuple.Tuple, limit int) bool {
+	dataLen := ipconnMessageSize(tp)
 	b := c.open(TypeIPConn, t, l, dataLen, limit)
 	if b == nil {
 		return false
 	}
-	c.close(appendIPConnMessage(b, &tp), l, dataLen)
+	c.close(appendIPConnMessage(b, tp), l, dataLen)
 	return true
 }
 

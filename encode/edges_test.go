@@ -122,7 +122,7 @@ func TestLimitIsNmsgtools(t *testing.T) {
 		}
 	}
 	var c Container
-	if !c.AppendPacket(someTime, Labels{}, make([]byte, 5000), MinContainer) || c.AppendIPConn(someTime, Labels{}, someTuple, MinContainer) || c.Len() != 1 {
+	if !c.AppendPacket(someTime, Labels{}, make([]byte, 5000), MinContainer) || c.AppendIPConn(someTime, Labels{}, &someTuple, MinContainer) || c.Len() != 1 {
 		t.Errorf("the first alone is to fit: %d payloads", c.Len())
 	}
 }

@@ -84,7 +84,7 @@ func again(t testing.TB, c *Container, all []payload) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		c.AppendIPConn(at, p.Labels, tp, 0)
+		c.AppendIPConn(at, p.Labels, &tp, 0)
 	}
 }
 
@@ -199,7 +199,7 @@ func TestSizesAreThoseOfTheBytes(t *testing.T) {
 			c.AppendPacket(someTime, l, make([]byte, n*n), 0)
 			tp := someTuple
 			tp.SrcPort = uint16(n * n)
-			c.AppendIPConn(someTime, l, tp, 0)
+			c.AppendIPConn(someTime, l, &tp, 0)
 			if got := len(c.Seal(nil, false)); got != c.Size(nil) {
 				t.Fatalf("sealed %d, size %d", got, c.Size(nil))
 			}
@@ -223,7 +223,7 @@ func TestTypesAndSecondsMayChangeWithEachPayload(t *testing.T) {
 		if i%2 == 0 {
 			c.AppendPacket(time.Unix(sec, int64(i)), Labels{}, []byte{0x45}, 0)
 		} else {
-			c.AppendIPConn(time.Unix(sec, int64(i)), Labels{}, someTuple, 0)
+			c.AppendIPConn(time.Unix(sec, int64(i)), Labels{}, &someTuple, 0)
 		}
 	}
 	var d Decoder
@@ -396,7 +396,7 @@ func TestNothingAllocates(t *testing.T) {
 		c.Reset()
 		for range 10 {
 			c.AppendPacket(someTime, Labels{Source: 1}, ip, 0)
-			c.AppendIPConn(someTime, Labels{}, someTuple, 0)
+			c.AppendIPConn(someTime, Labels{}, &someTuple, 0)
 		}
 		c.Seal(&Sequence{ID: 1}, false)
 		c.Seal(&Sequence{ID: 1}, true)
@@ -428,7 +428,7 @@ func BenchmarkAppend(b *testing.B) {
 	b.Run("ipconn", func(b *testing.B) {
 		b.ReportAllocs()
 		for b.Loop() {
-			if c.AppendIPConn(someTime, Labels{}, someTuple, 0); c.Size(nil) > 500_000 {
+			if c.AppendIPConn(someTime, Labels{}, &someTuple, 0); c.Size(nil) > 500_000 {
 				c.Reset()
 			}
 		}

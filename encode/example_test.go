@@ -63,7 +63,7 @@ func ExampleReader() {
 // a datagram.
 func ExampleContainer() {
 	var c encode.Container
-	c.AppendIPConn(time.Unix(1424588307, 573210000), encode.Labels{Operator: 5}, tuple.Tuple{
+	c.AppendIPConn(time.Unix(1424588307, 573210000), encode.Labels{Operator: 5}, &tuple.Tuple{
 		Src: netip.MustParseAddr("192.0.2.1"), SrcPort: 51512,
 		Dst: netip.MustParseAddr("198.51.100.2"), DstPort: 53, Proto: 17,
 	}, 0)

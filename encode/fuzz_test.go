@@ -211,7 +211,7 @@ func writeAgain(t *testing.T, all []payload) {
 			want = append(want, p)
 		}
 		if tp, err := ParseIPConn([]byte(p.Data)); err == nil && p.Type == TypeIPConn {
-			c.AppendIPConn(at, p.Labels, tp, 0)
+			c.AppendIPConn(at, p.Labels, &tp, 0)
 			p.Data = string(appendIPConnMessage(nil, &tp))
 			want = append(want, p)
 		}

@@ -83,7 +83,9 @@ func (h *head) of(msgType uint8, sec int64) []byte {
 		h.n = len(binary.AppendUvarint(append(h.buf[:0], keyVendor, VendorBase, keyType, msgType, keySec), uint64(sec)))
 		h.sec = sec
 	}
-	h.buf[3] = msgType
+	if h.buf[3] != msgType { // else whoever copies buf would wait for this write
+		h.buf[3] = msgType
+	}
 	return h.buf[:h.n]
 }
 
@@ -138,18 +140,13 @@ func appendIPConnMessage(b []byte, tp *tuple.Tuple) []byte {
 	return appendUvarint(append(b, keyDstPort), uint64(tp.DstPort))
 }
 
-// appendAddr appends an address of 4 or 16 bytes behind its length. Anything
-// else, such as the zero Addr, is appended as no bytes.
+// appendAddr appends an address of 4 or 16 bytes behind its length. The zero Addr
+// is appended as no bytes.
 func appendAddr(b []byte, a *netip.Addr) []byte {
-	switch a.BitLen() {
-	case 32:
-		v := a.As4()
-		return append(append(b, 4), v[:]...)
-	case 128:
-		v := a.As16()
-		return append(append(b, 16), v[:]...)
-	}
-	return append(b, 0)
+	n := a.BitLen() / 8
+	b = append(b, byte(n))
+	with, _ := a.AppendBinary(b)
+	return with[:len(b)+n] // without a zone
 }
 
 // Errors of the messages.

@@ -89,7 +89,7 @@ func (p *Payloads) append(c *encode.Container, r *Record, limit int) bool {
 	if p.Kind == Packet {
 		return c.AppendPacket(t, l, r.Packet, limit)
 	}
-	return c.AppendIPConn(t, l, r.Tuple, limit)
+	return c.AppendIPConn(t, l, &r.Tuple, limit)
 }
 
 // Stats are a sink's counters, which only grow, and its state. They may be read

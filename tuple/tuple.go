@@ -40,67 +40,70 @@ const portsLen = 4 // source and destination port open both TCP and UDP
 // The error is always a Reason. Parse does not allocate, does not keep ip and
 // does not panic on any bytes. Checksums, options and the rest of the transport
 // header are not looked at.
-func Parse(ip []byte) (Tuple, error) {
+func Parse(ip []byte) (t Tuple, err error) {
+	err = t.Parse(ip)
+	return t, err
+}
+
+// Parse is the function Parse where t is to be the tuple: whoever goes through
+// many packets saves a copy of each. Where there is an error, t is as it was.
+func (t *Tuple) Parse(ip []byte) error {
 	if len(ip) == 0 {
-		return Tuple{}, Truncated
+		return Truncated
 	}
 	switch ip[0] >> 4 {
 	case 4:
-		return parse4(ip)
+		return t.parse4(ip)
 	case 6:
-		return parse6(ip)
+		return t.parse6(ip)
 	}
-	return Tuple{}, NotIP
+	return NotIP
 }
 
 // parse4 reads the header of RFC 791 section 3.1.
-func parse4(ip []byte) (Tuple, error) {
+func (t *Tuple) parse4(ip []byte) error {
 	const fixedLen = 20
 	if len(ip) < fixedLen {
-		return Tuple{}, Truncated
+		return Truncated
 	}
 	headerLen := int(ip[0]&0x0f) * 4
 	if headerLen < fixedLen {
-		return Tuple{}, Malformed
+		return Malformed
 	}
 	short := error(Truncated) // what it means to run out of bytes
 	if total := int(binary.BigEndian.Uint16(ip[2:])); total != 0 && total < headerLen {
-		return Tuple{}, Malformed
+		return Malformed
 	} else if total != 0 && total <= len(ip) {
 		ip, short = ip[:total], Malformed
 	}
 	if len(ip) < headerLen {
-		return Tuple{}, short
+		return short
 	}
 	if binary.BigEndian.Uint16(ip[6:])&0x1fff != 0 { // fragment offset
-		return Tuple{}, LaterFragment
+		return LaterFragment
 	}
 	proto, rest := ip[9], ip[headerLen:]
 	for proto == protoAH {
 		if proto, rest = nextAH(rest); rest == nil {
-			return Tuple{}, short
+			return short
 		}
 	}
 	if proto != protoTCP && proto != protoUDP {
-		return Tuple{}, OtherProtocol
+		return OtherProtocol
 	}
 	if len(rest) < portsLen {
-		return Tuple{}, short
+		return short
 	}
-	return Tuple{
-		Src:     netip.AddrFrom4([4]byte(ip[12:16])),
-		Dst:     netip.AddrFrom4([4]byte(ip[16:20])),
-		SrcPort: binary.BigEndian.Uint16(rest),
-		DstPort: binary.BigEndian.Uint16(rest[2:]),
-		Proto:   proto,
-	}, nil
+	t.Src, t.Dst = netip.AddrFrom4([4]byte(ip[12:16])), netip.AddrFrom4([4]byte(ip[16:20]))
+	t.SrcPort, t.DstPort, t.Proto = binary.BigEndian.Uint16(rest), binary.BigEndian.Uint16(rest[2:]), proto
+	return nil
 }
 
 // parse6 reads the header of RFC 8200 section 3 and the chain behind it.
-func parse6(ip []byte) (Tuple, error) {
+func (t *Tuple) parse6(ip []byte) error {
 	const fixedLen = 40
 	if len(ip) < fixedLen {
-		return Tuple{}, Truncated
+		return Truncated
 	}
 	short := error(Truncated)
 	if n := int(binary.BigEndian.Uint16(ip[4:])); n != 0 && fixedLen+n <= len(ip) {
@@ -108,21 +111,17 @@ func parse6(ip []byte) (Tuple, error) {
 	}
 	proto, rest, err := skipExtensions(ip[6], ip[fixedLen:], short)
 	if err != nil {
-		return Tuple{}, err
+		return err
 	}
 	if proto != protoTCP && proto != protoUDP {
-		return Tuple{}, OtherProtocol
+		return OtherProtocol
 	}
 	if len(rest) < portsLen {
-		return Tuple{}, short
+		return short
 	}
-	return Tuple{
-		Src:     netip.AddrFrom16([16]byte(ip[8:24])),
-		Dst:     netip.AddrFrom16([16]byte(ip[24:40])),
-		SrcPort: binary.BigEndian.Uint16(rest),
-		DstPort: binary.BigEndian.Uint16(rest[2:]),
-		Proto:   proto,
-	}, nil
+	t.Src, t.Dst = netip.AddrFrom16([16]byte(ip[8:24])), netip.AddrFrom16([16]byte(ip[24:40]))
+	t.SrcPort, t.DstPort, t.Proto = binary.BigEndian.Uint16(rest), binary.BigEndian.Uint16(rest[2:]), proto
+	return nil
 }
 
 // skipExtensions walks the extension headers in rest, the first of which is of

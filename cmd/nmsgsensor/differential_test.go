@@ -225,7 +225,7 @@ func randomStream(r *rand.Rand) []byte {
 				c.AppendPacket(at, l, mutate(r, make([]byte, r.IntN(2000))), 0)
 				continue
 			}
-			c.AppendIPConn(at, l, tuple.Tuple{Src: randomAddr(r), Dst: randomAddr(r), SrcPort: uint16(r.Uint32()), DstPort: uint16(r.Uint32()), Proto: uint8(r.Uint32())}, 0)
+			c.AppendIPConn(at, l, &tuple.Tuple{Src: randomAddr(r), Dst: randomAddr(r), SrcPort: uint16(r.Uint32()), DstPort: uint16(r.Uint32()), Proto: uint8(r.Uint32())}, 0)
 		}
 		out = append(out, c.Seal(nil, r.IntN(2) == 0)...)
 	}

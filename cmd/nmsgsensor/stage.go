@@ -77,9 +77,8 @@ func (s *stage) packet(t *tally, p *capture.Packet, r *output.Record, own *ownTr
 	if p.Tuple != nil {
 		r.Tuple, r.HasTuple, r.Type = *p.Tuple, true, encode.TypeIPConn
 	} else {
-		var err error
 		r.Type = encode.TypePacket
-		r.Tuple, err = tuple.Parse(p.IP)
+		err := r.Tuple.Parse(p.IP)
 		if r.HasTuple = err == nil; !r.HasTuple {
 			t.noTuple[err.(tuple.Reason)]++
 		}
