@@ -119,8 +119,8 @@ func newNMSG(name string, size int64, cfg Config) nmsg {
 // returns, or longer where the relay runs ahead. It returns what is wrong with
 // the container.
 func (s *nmsg) decode(container []byte, from netip.AddrPort, now time.Time, r *relay) error {
-	err := s.decoder.Decode(container, from, now, func(p *encode.Payload, crcOK bool) error {
-		readPayload(&r.room()[0], p, crcOK, r.tuple())
+	err := s.decoder.Decode(container, from, now, func(p *encode.Payload) error {
+		readPayload(&r.room()[0], p, r.tuple())
 		r.took(1)
 		return r.err
 	})
@@ -136,15 +136,18 @@ func (s *nmsg) decode(container []byte, from netip.AddrPort, now time.Time, r *r
 }
 
 // readPayload reads the message of a payload into out, which gets t if it is a
-// tuple.
-func readPayload(out *Packet, p *encode.Payload, crcOK bool, t *tuple.Tuple) {
-	*out = Packet{Time: p.Time, Labels: p.Labels}
+// tuple. The checksum of a plain packet is left to check.
+func readPayload(out *Packet, p *encode.Payload, t *tuple.Tuple) {
+	// One by one: a whole Packet would first be put together elsewhere.
+	out.Time, out.Labels = p.Time, p.Labels
+	out.IP, out.Tuple, out.Skip, out.Message.Data = nil, nil, 0, nil
 	var err error
 	switch {
-	case !crcOK:
-		out.Skip = BadCRC
 	case p.Vendor == encode.VendorBase && p.Type == encode.TypePacket:
-		out.IP, err = encode.ParsePacket(p.Data)
+		if out.IP, err = encode.ParsePacket(p.Data); err == nil && p.IsPlainPacket(out.IP) {
+			out.Message = p.Message
+			return
+		}
 	case p.Vendor == encode.VendorBase && p.Type == encode.TypeIPConn:
 		*t, err = encode.ParseIPConn(p.Data)
 		out.Tuple = t
@@ -152,8 +155,25 @@ func readPayload(out *Packet, p *encode.Payload, crcOK bool, t *tuple.Tuple) {
 		out.Skip = OtherPayload
 	}
 	if err != nil {
-		out.IP, out.Tuple, out.Skip = nil, nil, BadPayload
+		out.skip(BadPayload)
 	}
+	if !p.Sound() {
+		out.skip(BadCRC)
+	}
+}
+
+// check holds messages against their checksums. No packet is handed on before.
+func check(batch []Packet) {
+	for i := range batch {
+		if p := &batch[i]; p.Message.Data != nil && !p.Message.Sound() {
+			p.skip(BadCRC)
+		}
+	}
+}
+
+// skip says that there is no packet here, but for one of the reasons of payloads.
+func (p *Packet) skip(why Reason) {
+	p.IP, p.Tuple, p.Message.Data, p.Skip = nil, nil, nil, why
 }
 
 // publish makes the counters visible, and what change makes of them.

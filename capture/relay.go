@@ -29,10 +29,10 @@ type relay struct {
 }
 
 const (
-	batchSize = 256
+	batchSize = 512
 	// maxBatches and maxBlocks are how many batches and blocks of memory there
 	// are: more would not make the two any more independent of each other.
-	maxBatches = 8
+	maxBatches = 16
 	maxBlocks  = 4
 )
 
@@ -45,10 +45,11 @@ type batch struct {
 // load is a batch of n packets or, when all that borrow from it have gone before,
 // a block of memory, or something to be done when all before it is done with.
 type load struct {
-	batch *batch
-	n     int
-	block []byte
-	note  func()
+	batch     *batch
+	n         int
+	unchecked bool
+	block     []byte
+	note      func()
 }
 
 // inStep returns a relay that calls fn.
@@ -76,6 +77,9 @@ func runAhead(ctx context.Context, fn func([]Packet) error, read func(context.Co
 			continue
 		}
 		if l.batch != nil && err == nil {
+			if l.unchecked {
+				check(l.batch.packets[:l.n])
+			}
 			if err = fn(l.batch.packets[:l.n]); err != nil {
 				cancel() // what is on its way is not worked on
 			}
@@ -109,9 +113,15 @@ func (r *relay) flush() {
 		return
 	case r.err != nil: // nobody wants more
 	case r.fn != nil:
+		check(r.batch.packets[:r.n])
 		r.err = r.fn(r.batch.packets[:r.n])
 	default:
-		r.work <- load{batch: r.batch, n: r.n}
+		// To be done by the goroutine that will else wait for the other.
+		unchecked := len(r.work) < cap(r.work)/2
+		if !unchecked {
+			check(r.batch.packets[:r.n])
+		}
+		r.work <- load{batch: r.batch, n: r.n, unchecked: unchecked}
 		r.batch = r.nextBatch()
 	}
 	r.n = 0

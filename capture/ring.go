@@ -162,7 +162,8 @@ func (r *ring) read() ([]frame, error) {
 		h := (*unix.Tpacket3Hdr)(unsafe.Pointer(&r.mem[at]))
 		start := at + int(h.Mac)
 		end := start + int(h.Snaplen)
-		r.frames[n] = frame{time.Unix(int64(h.Sec), int64(h.Nsec)).UTC(), r.mem[start:end:end], h.Len}
+		f := &r.frames[n]
+		f.time, f.data, f.wireLen = time.Unix(int64(h.Sec), int64(h.Nsec)).UTC(), r.mem[start:end:end], h.Len
 		// Another processor wrote the headers, and they take long to come from
 		// it: those of this frame can come while the next one is looked for.
 		touched |= r.mem[min(start+24, end-1)] | r.mem[min(start+64, end-1)]

@@ -41,6 +41,11 @@ type Packet struct {
 	Tuple  *tuple.Tuple  // the content of a base:ipconn payload, borrowed; nil for all others
 	Skip   Reason        // why there is no packet here; zero where there is one
 	Cut    bool          // the bytes are not all of the packet's: captured and original length differ
+
+	// Message is the base:packet message that IP came in, borrowed, with its
+	// checksum: to be passed on as it is. Where it came in none, or in one of
+	// another form than ours, Data is nil.
+	Message encode.Message
 }
 
 // Config is what every source needs. The zero value works.

@@ -96,7 +96,7 @@ func (c *Container) AppendPacket(t time.Time, l Labels, ip []byte, limit int) bo
 	if b == nil {
 		return false
 	}
-	c.close(appendPacketMessage(b, ip), l, dataLen)
+	c.sum(appendPacketMessage(b, ip), l, dataLen)
 	return true
 }
 
@@ -107,7 +107,17 @@ func (c *Container) AppendIPConn(t time.Time, l Labels, tp *tuple.Tuple, limit i
 	if b == nil {
 		return false
 	}
-	c.close(appendIPConnMessage(b, tp), l, dataLen)
+	c.sum(appendIPConnMessage(b, tp), l, dataLen)
+	return true
+}
+
+// AppendMessage is AppendPacket for a message that has its checksum.
+func (c *Container) AppendMessage(msgType uint8, t time.Time, l Labels, m *Message, limit int) bool {
+	b := c.open(msgType, t, l, len(m.Data), limit)
+	if b == nil {
+		return false
+	}
+	c.close(append(b, m.Data...), l, m.CRC)
 	return true
 }
 
@@ -132,10 +142,14 @@ func (c *Container) open(msgType uint8, t time.Time, l Labels, dataLen, limit in
 // maxCRCField is the longest CRC field: a key and a varint of 32 bits.
 const maxCRCField = 1 + 5
 
-// close takes the checksum of the message, which is the last dataLen bytes of b
-// and in the cache still, and appends what stands behind it.
-func (c *Container) close(b []byte, l Labels, dataLen int) {
-	crc := checksum(b[len(b)-dataLen:])
+// sum takes the checksum of the message, which is the last dataLen bytes of b and
+// in the cache still, and closes the payload.
+func (c *Container) sum(b []byte, l Labels, dataLen int) {
+	c.close(b, l, checksum(b[len(b)-dataLen:]))
+}
+
+// close appends what stands behind the message.
+func (c *Container) close(b []byte, l Labels, crc uint32) {
 	c.crcs = appendUvarint(append(c.crcs, keyCRC), uint64(crc))
 	c.buf = appendLabels(b, l)
 	c.n++

@@ -48,15 +48,14 @@ func (d *Decoder) LostFragments() uint64 { return d.fragments.lost }
 func (d *Decoder) GiveUp() { d.fragments.dropAll() }
 
 // Decode reads one container, header included, of just len(container) bytes,
-// and calls fn for each payload in it. crcOK is false where the checksum of the
-// payload is wrong; a payload without checksum is taken. A fragment gives
-// payloads once the last of its set has come. The sender is from (the zero
+// and calls fn for each payload in it, be its checksum right or not. A fragment
+// gives payloads once the last of its set has come. The sender is from (the zero
 // AddrPort for files) and the time of arrival is now.
 //
 // The Payload and its bytes are borrowed: they are valid until fn returns. An
 // error of fn ends the container and is returned as it is; any other error is
 // the container's, of which fn has then seen nothing.
-func (d *Decoder) Decode(container []byte, from netip.AddrPort, now time.Time, fn func(p *Payload, crcOK bool) error) error {
+func (d *Decoder) Decode(container []byte, from netip.AddrPort, now time.Time, fn func(*Payload) error) error {
 	flags, size, err := parseHeader(container)
 	if err != nil {
 		return err
@@ -98,7 +97,7 @@ func parseHeader(b []byte) (flags byte, size int, err error) {
 
 // body reads an Nmsg message, all of it before fn sees any: the CRCs stand
 // behind the payloads, and a container that is not sound gives nothing.
-func (d *Decoder) body(b []byte, from netip.AddrPort, now time.Time, fn func(*Payload, bool) error) error {
+func (d *Decoder) body(b []byte, from netip.AddrPort, now time.Time, fn func(*Payload) error) error {
 	var seq Sequence
 	have := 0
 	d.payloads, d.crcs = d.payloads[:0], d.crcs[:0]
@@ -132,8 +131,10 @@ func (d *Decoder) body(b []byte, from netip.AddrPort, now time.Time, fn func(*Pa
 	}
 	for i := range d.payloads {
 		p := &d.payloads[i]
-		crcOK := i >= len(d.crcs) || d.crcs[i] == checksum(p.Data)
-		if err := fn(p, crcOK); err != nil {
+		if i < len(d.crcs) {
+			p.CRC, p.HasCRC = d.crcs[i], true
+		}
+		if err := fn(p); err != nil {
 			return err
 		}
 	}

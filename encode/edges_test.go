@@ -186,7 +186,7 @@ func TestNobodySealsNothing(t *testing.T) {
 func TestErrorEndsTheContainer(t *testing.T) {
 	var d Decoder
 	calls, enough := 0, errors.New("enough")
-	if err := d.Decode(read(t, "nmsg/ipconn.nmsg"), netip.AddrPort{}, time.Time{}, func(*Payload, bool) error {
+	if err := d.Decode(read(t, "nmsg/ipconn.nmsg"), netip.AddrPort{}, time.Time{}, func(*Payload) error {
 		calls++
 		return enough
 	}); err != enough || calls != 1 {
@@ -327,7 +327,7 @@ func TestLentBytesStay(t *testing.T) {
 				t.Fatal(err)
 			}
 			containers.keep(c)
-			d.Decode(c, netip.AddrPort{}, time.Time{}, func(p *Payload, _ bool) error {
+			d.Decode(c, netip.AddrPort{}, time.Time{}, func(p *Payload) error {
 				bodies.keep(p.Data)
 				return nil
 			})

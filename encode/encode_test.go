@@ -53,8 +53,8 @@ func decodeAll(b []byte) (all []payload, badCRC int, errs []error) {
 			return
 		}
 		if err == nil {
-			err = d.Decode(c, netip.AddrPort{}, time.Time{}, func(p *Payload, crcOK bool) error {
-				if crcOK {
+			err = d.Decode(c, netip.AddrPort{}, time.Time{}, func(p *Payload) error {
+				if p.Sound() {
 					all = append(all, keep(p))
 				} else {
 					badCRC++
@@ -172,8 +172,8 @@ func TestGoldenDatagrams(t *testing.T) {
 		var got []payload
 		bad := 0
 		for _, b := range datagrams(t, c.name) {
-			if err := d.Decode(b, netip.AddrPort{}, time.Time{}, func(p *Payload, ok bool) error {
-				if ok {
+			if err := d.Decode(b, netip.AddrPort{}, time.Time{}, func(p *Payload) error {
+				if p.Sound() {
 					got = append(got, keep(p))
 				}
 				return nil
@@ -228,9 +228,9 @@ func TestTypesAndSecondsMayChangeWithEachPayload(t *testing.T) {
 	}
 	var d Decoder
 	i := 0
-	err := d.Decode(c.Seal(nil, false), netip.AddrPort{}, time.Time{}, func(p *Payload, crcOK bool) error {
-		if want := []uint32{TypePacket, TypeIPConn}[i%2]; p.Type != want || p.Time.Unix() != seconds[i] || p.Time.Nanosecond() != i || !crcOK {
-			t.Errorf("payload %d: type %d, time %v, %v", i, p.Type, p.Time, crcOK)
+	err := d.Decode(c.Seal(nil, false), netip.AddrPort{}, time.Time{}, func(p *Payload) error {
+		if want := []uint32{TypePacket, TypeIPConn}[i%2]; p.Type != want || p.Time.Unix() != seconds[i] || p.Time.Nanosecond() != i || !p.Sound() {
+			t.Errorf("payload %d: type %d, time %v, %v", i, p.Type, p.Time, p.Sound())
 		}
 		i++
 		return nil
@@ -291,8 +291,8 @@ func TestFragmentsAtEveryLength(t *testing.T) {
 					int(binary.BigEndian.Uint32(b[6:])) != len(b)-HeaderSize {
 					t.Fatalf("%d bytes, fragment %d of %d: %v %v", n, i, frags.Len(), &f, err)
 				}
-				if err := d.Decode(b, netip.AddrPort{}, time.Time{}, func(p *Payload, ok bool) error {
-					if !ok {
+				if err := d.Decode(b, netip.AddrPort{}, time.Time{}, func(p *Payload) error {
+					if !p.Sound() {
 						t.Error("wrong CRC")
 					}
 					got = append(got, slices.Clone(p.Data))
@@ -404,7 +404,7 @@ func TestNothingAllocates(t *testing.T) {
 		t.Errorf("writing: %v allocations", n)
 	}
 	var d Decoder
-	fn := func(p *Payload, _ bool) error { ParsePacket(p.Data); ParseIPConn(p.Data); return nil }
+	fn := func(p *Payload) error { ParsePacket(p.Data); ParseIPConn(p.Data); return nil }
 	plain, zipped := slices.Clone(c.Seal(nil, false)), slices.Clone(c.Seal(nil, true))
 	if n := testing.AllocsPerRun(100, func() {
 		d.Decode(plain, netip.AddrPort{}, time.Time{}, fn)
@@ -444,7 +444,7 @@ func BenchmarkDecode(b *testing.B) {
 	var d Decoder
 	b.ReportAllocs()
 	for b.Loop() {
-		d.Decode(sealed, netip.AddrPort{}, time.Time{}, func(*Payload, bool) error { return nil })
+		d.Decode(sealed, netip.AddrPort{}, time.Time{}, func(*Payload) error { return nil })
 	}
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/1000, "ns/payload")
 }

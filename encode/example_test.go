@@ -38,8 +38,8 @@ func ExampleReader() {
 			return
 		}
 		// Only a socket knows who sent a container.
-		err = decoder.Decode(container, netip.AddrPort{}, time.Time{}, func(p *encode.Payload, ok bool) error {
-			if !ok || p.Vendor != encode.VendorBase || p.Type != encode.TypeIPConn {
+		err = decoder.Decode(container, netip.AddrPort{}, time.Time{}, func(p *encode.Payload) error {
+			if !p.Sound() || p.Vendor != encode.VendorBase || p.Type != encode.TypeIPConn {
 				return nil
 			}
 			t, err := encode.ParseIPConn(p.Data)

@@ -105,7 +105,7 @@ func TestFragmentsThatContradict(t *testing.T) {
 		var d Decoder
 		var err error
 		for _, p := range c.pieces {
-			err = d.Decode(sealedBody(flagFragment, p), netip.AddrPort{}, time.Time{}, func(*Payload, bool) error { return nil })
+			err = d.Decode(sealedBody(flagFragment, p), netip.AddrPort{}, time.Time{}, func(*Payload) error { return nil })
 		}
 		if err != c.err || d.LostFragments() != c.lost {
 			t.Errorf("%s: %v, %d lost", c.name, err, d.LostFragments())

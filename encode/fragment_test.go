@@ -20,7 +20,7 @@ func piece(id, current, last int, data []byte) []byte {
 
 // take gives a Decoder one fragment.
 func take(d *Decoder, flags byte, msg []byte, now time.Time) error {
-	return d.Decode(sealedBody(flagFragment|flags, string(msg)), netip.AddrPort{}, now, func(*Payload, bool) error { return nil })
+	return d.Decode(sealedBody(flagFragment|flags, string(msg)), netip.AddrPort{}, now, func(*Payload) error { return nil })
 }
 
 func TestBytesOfFragments(t *testing.T) {

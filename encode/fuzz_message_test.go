@@ -77,7 +77,11 @@ func checkPacket(t *testing.T, b []byte) {
 	case err == nil && !bytes.Equal(ip, payload):
 		t.Fatalf("packet %x, want %x", ip, payload)
 	case err == nil:
-		again, err := ParsePacket(appendPacketMessage(nil, ip))
+		ours := appendPacketMessage(nil, ip)
+		if m := (Message{Data: b, HasCRC: true}); m.IsPlainPacket(ip) != bytes.Equal(b, ours) {
+			t.Fatalf("%x plain: %v; ours is %x", b, m.IsPlainPacket(ip), ours)
+		}
+		again, err := ParsePacket(ours)
 		if err != nil || !bytes.Equal(ip, again) {
 			t.Fatalf("packet %x became %x, %v", ip, again, err)
 		}

@@ -47,7 +47,7 @@ func feed(t *testing.T, b []byte) {
 			return
 		}
 		if err == nil {
-			d.Decode(c, netip.AddrPort{}, time.Unix(int64(i), 0), func(*Payload, bool) error { return nil })
+			d.Decode(c, netip.AddrPort{}, time.Unix(int64(i), 0), func(*Payload) error { return nil })
 		}
 		held, cost := 0, 0
 		for _, set := range d.fragments.sets {
@@ -83,8 +83,8 @@ func checkPieces(t *testing.T, body []byte, piece int, order uint64) {
 			if err != nil || got != nil {
 				break
 			}
-			err = d.Decode(b, netip.AddrPort{}, time.Time{}, func(p *Payload, crcOK bool) error {
-				got, ok = append(got, keep(p)), append(ok, crcOK)
+			err = d.Decode(b, netip.AddrPort{}, time.Time{}, func(p *Payload) error {
+				got, ok = append(got, keep(p)), append(ok, p.Sound())
 				return nil
 			})
 		}

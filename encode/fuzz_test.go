@@ -126,7 +126,7 @@ func FuzzDecode(f *testing.F) {
 			size += int(min(binary.BigEndian.Uint32(b[HeaderSize:]), MaxContainer))
 		}
 		allocates(t, decoderBase+decoderPerByte*size, func() {
-			new(Decoder).Decode(b, netip.AddrPort{}, time.Time{}, func(*Payload, bool) error { return nil })
+			new(Decoder).Decode(b, netip.AddrPort{}, time.Time{}, func(*Payload) error { return nil })
 		})
 		checkDecode(t, b)
 	})
@@ -159,8 +159,8 @@ func checkDecode(t *testing.T, b []byte) {
 func decodeOne(t testing.TB, b []byte) (got []payload, ok []bool, err error) {
 	guarded(t, b, func(b []byte) {
 		var d Decoder
-		err = d.Decode(b, netip.AddrPort{}, time.Time{}, func(p *Payload, crcOK bool) error {
-			got, ok = append(got, keep(p)), append(ok, crcOK)
+		err = d.Decode(b, netip.AddrPort{}, time.Time{}, func(p *Payload) error {
+			got, ok = append(got, keep(p)), append(ok, p.Sound())
 			return nil
 		})
 	})

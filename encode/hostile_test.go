@@ -18,7 +18,7 @@ func TestHostileContainersInConstantMemory(t *testing.T) {
 	runtime.ReadMemStats(&before)
 	var d Decoder
 	decode := func(b []byte) error {
-		return d.Decode(b, netip.AddrPort{}, time.Time{}, func(*Payload, bool) error { return nil })
+		return d.Decode(b, netip.AddrPort{}, time.Time{}, func(*Payload) error { return nil })
 	}
 	var bomb Container
 	bombBody := binary.BigEndian.AppendUint32(nil, 1<<20)

@@ -44,7 +44,23 @@ type Payload struct {
 	Vendor, Type uint32
 	Time         time.Time
 	Labels       Labels
-	Data         []byte // the message; borrowed from whoever handed out the Payload
+	Message
+}
+
+// Message is what a payload carries, and its checksum.
+type Message struct {
+	Data   []byte // borrowed from whoever handed it out
+	CRC    uint32 // as the container has it
+	HasCRC bool
+}
+
+// Sound says whether the checksum is right, or there is none.
+func (m *Message) Sound() bool { return !m.HasCRC || m.CRC == checksum(m.Data) }
+
+// IsPlainPacket says whether m is just what AppendPacket makes of ip, which
+// ParsePacket found in it, with a checksum.
+func (m *Message) IsPlainPacket(ip []byte) bool {
+	return m.HasCRC && len(m.Data) == packetMessageSize(len(ip)) && m.Data[0] == keyPacketType
 }
 
 // Field keys: field number << 3 | wire type.

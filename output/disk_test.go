@@ -67,7 +67,7 @@ func payloadsIn(t *testing.T, name string) (n uint64) {
 			return n
 		}
 		if err == nil {
-			err = d.Decode(c, netip.AddrPort{}, time.Time{}, func(*encode.Payload, bool) error { n++; return nil })
+			err = d.Decode(c, netip.AddrPort{}, time.Time{}, func(*encode.Payload) error { n++; return nil })
 		}
 		if err != nil {
 			t.Fatal(name, err)

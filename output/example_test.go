@@ -68,7 +68,7 @@ func ExampleDialUDP() {
 		return
 	}
 	var decoder encode.Decoder
-	decoder.Decode(buf[:n], from, time.Now(), func(p *encode.Payload, ok bool) error {
+	decoder.Decode(buf[:n], from, time.Now(), func(p *encode.Payload) error {
 		t, err := encode.ParseIPConn(p.Data)
 		fmt.Println(t.Src, t.SrcPort, t.Dst, t.DstPort, t.Proto, err)
 		return nil

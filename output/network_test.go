@@ -151,7 +151,7 @@ func TestDeadAndFullCollectorsCostTheOthersNothing(t *testing.T) {
 		if i%1000 == 999 {
 			u.Flush()
 			for _, b := range good.drain(t) {
-				d.Decode(b, netip.AddrPort{}, time.Time{}, func(*encode.Payload, bool) error { got++; return nil })
+				d.Decode(b, netip.AddrPort{}, time.Time{}, func(*encode.Payload) error { got++; return nil })
 			}
 		}
 	}

@@ -31,7 +31,7 @@ func records(t testing.TB, name string) (all []Record) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		d.Decode(c, netip.AddrPort{}, time.Time{}, func(p *encode.Payload, _ bool) error {
+		d.Decode(c, netip.AddrPort{}, time.Time{}, func(p *encode.Payload) error {
 			rec := Record{Time: p.Time, Labels: p.Labels, Type: uint8(p.Type)}
 			if p.Type == encode.TypeIPConn {
 				rec.Tuple, err = encode.ParseIPConn(p.Data)

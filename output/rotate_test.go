@@ -58,7 +58,7 @@ func TestRotation(t *testing.T) {
 			if err != nil {
 				break
 			}
-			d.Decode(c, netip.AddrPort{}, time.Time{}, func(p *encode.Payload, _ bool) error {
+			d.Decode(c, netip.AddrPort{}, time.Time{}, func(p *encode.Payload) error {
 				tp, _ := encode.ParseIPConn(p.Data)
 				seen[tp.SrcPort]++
 				return nil

@@ -43,8 +43,9 @@ type Rotator interface {
 type Record struct {
 	Time     time.Time
 	Labels   encode.Labels
-	Packet   []byte      // the whole IP packet, for base:packet; borrowed; nil where there is none or it is cut
-	Tuple    tuple.Tuple // only where HasTuple
+	Packet   []byte          // the whole IP packet, for base:packet; borrowed; nil where there is none or it is cut
+	Message  *encode.Message // Packet's, where it is at hand; borrowed; else nil
+	Tuple    tuple.Tuple     // only where HasTuple
 	HasTuple bool
 	Type     uint8 // the message type that it was read as: encode.TypePacket or encode.TypeIPConn
 }
@@ -86,10 +87,14 @@ func (p *Payloads) time(r *Record) time.Time {
 // most limit bytes (0 for no limit).
 func (p *Payloads) append(c *encode.Container, r *Record, limit int) bool {
 	t, l := p.time(r), r.Labels.Or(p.Labels)
-	if p.Kind == Packet {
+	switch {
+	case p.Kind == IPConn:
+		return c.AppendIPConn(t, l, &r.Tuple, limit)
+	case r.Message != nil:
+		return c.AppendMessage(encode.TypePacket, t, l, r.Message, limit)
+	default:
 		return c.AppendPacket(t, l, r.Packet, limit)
 	}
-	return c.AppendIPConn(t, l, &r.Tuple, limit)
 }
 
 // Stats are a sink's counters, which only grow, and its state. They may be read

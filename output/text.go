@@ -159,12 +159,11 @@ type clock struct {
 // append appends t in UTC, to the nanosecond.
 func (c *clock) append(b []byte, t time.Time) []byte {
 	if sec := t.Unix(); sec != c.sec || c.text == nil {
-		c.sec, c.text = sec, t.UTC().AppendFormat(c.text[:0], "2006-01-02 15:04:05.")
+		c.sec, c.text = sec, t.UTC().AppendFormat(c.text[:0], "2006-01-02 15:04:05")
 	}
 	b = append(b, c.text...)
-	var digits [9]byte
-	for i, n := len(digits)-1, t.Nanosecond(); i >= 0; i, n = i-1, n/10 {
-		digits[i] = byte('0' + n%10)
-	}
-	return append(b, digits[:]...)
+	point := len(b)
+	b = strconv.AppendUint(b, 1e9+uint64(t.Nanosecond()), 10) // with all its zeros
+	b[point] = '.'
+	return b
 }

@@ -41,7 +41,7 @@ func TestZlibGoesInFragmentsOnlyWhereItMust(t *testing.T) {
 				if len(b) > mtu || b[4]&2 != 0 {
 					t.Fatalf("%s, mtu %d: %d bytes, flags %d", name, mtu, len(b), b[4])
 				}
-				if err := d.Decode(b, netip.AddrPort{}, time.Time{}, func(*encode.Payload, bool) error { got++; return nil }); err != nil {
+				if err := d.Decode(b, netip.AddrPort{}, time.Time{}, func(*encode.Payload) error { got++; return nil }); err != nil {
 					t.Fatalf("%s, mtu %d: %v", name, mtu, err)
 				}
 			}

@@ -72,8 +72,8 @@ func listOf(t *testing.T, name string) (all []string) {
 		if err != nil {
 			continue
 		}
-		d.Decode(c, netip.AddrPort{}, time.Time{}, func(p *encode.Payload, crcOK bool) error {
-			if crcOK {
+		d.Decode(c, netip.AddrPort{}, time.Time{}, func(p *encode.Payload) error {
+			if p.Sound() {
 				all = append(all, fmt.Sprint(p.Vendor, p.Type, p.Time.UnixNano(), p.Labels, fmt.Sprintf("%x", p.Data)))
 			}
 			return nil

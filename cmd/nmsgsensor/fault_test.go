@@ -128,7 +128,7 @@ func arrived(conn net.PacketConn) (payloads, lost int) {
 		if err != nil {
 			return payloads, int(d.Lost())
 		}
-		d.Decode(buf[:n], from.(*net.UDPAddr).AddrPort(), time.Now(), func(*encode.Payload, bool) error { payloads++; return nil })
+		d.Decode(buf[:n], from.(*net.UDPAddr).AddrPort(), time.Now(), func(*encode.Payload) error { payloads++; return nil })
 	}
 }
 

@@ -114,10 +114,10 @@ func gather(t *testing.T, conn net.PacketConn, n int) (all []string) {
 			t.Errorf("%d of %d tuples: %v", len(all), n, err)
 			return all
 		}
-		err = d.Decode(buf[:k], from.(*net.UDPAddr).AddrPort(), time.Now(), func(p *encode.Payload, ok bool) error {
+		err = d.Decode(buf[:k], from.(*net.UDPAddr).AddrPort(), time.Now(), func(p *encode.Payload) error {
 			tp, err := encode.ParseIPConn(p.Data)
-			if err != nil || !ok {
-				t.Error(err, ok)
+			if err != nil || !p.Sound() {
+				t.Error(err, p.Sound())
 			}
 			all = append(all, tupleText(tp))
 			return nil
@@ -193,7 +193,7 @@ func wantTuples(t *testing.T) (want []string) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		d.Decode(c, netip.AddrPort{}, time.Time{}, func(p *encode.Payload, _ bool) error {
+		d.Decode(c, netip.AddrPort{}, time.Time{}, func(p *encode.Payload) error {
 			tp, err := encode.ParseIPConn(p.Data)
 			want = append(want, tupleText(tp))
 			return err

@@ -73,7 +73,7 @@ func (s *stage) packet(t *tally, p *capture.Packet, r *output.Record, own *ownTr
 		}
 		return s.countdown()
 	}
-	r.Time, r.Labels, r.Packet = p.Time, p.Labels, nil
+	r.Time, r.Labels, r.Packet, r.Message = p.Time, p.Labels, nil, nil
 	if p.Tuple != nil {
 		r.Tuple, r.HasTuple, r.Type = *p.Tuple, true, encode.TypeIPConn
 	} else {
@@ -84,6 +84,9 @@ func (s *stage) packet(t *tally, p *capture.Packet, r *output.Record, own *ownTr
 		}
 		if !p.Cut {
 			r.Packet = p.IP
+		}
+		if p.Message.Data != nil {
+			r.Message = &p.Message
 		}
 	}
 	if r.HasTuple && own.has(&r.Tuple) {
