@@ -425,6 +425,15 @@ func BenchmarkAppend(b *testing.B) {
 			}
 		}
 	})
+	b.Run("message", func(b *testing.B) {
+		m := Message{Data: appendPacketMessage(nil, ip), HasCRC: true}
+		b.ReportAllocs()
+		for b.Loop() {
+			if c.AppendMessage(TypePacket, someTime, Labels{}, &m, 0); c.Size(nil) > 500_000 {
+				c.Reset()
+			}
+		}
+	})
 	b.Run("ipconn", func(b *testing.B) {
 		b.ReportAllocs()
 		for b.Loop() {

@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -38,8 +39,11 @@ func (b *bench) live() error {
 		}
 	}
 	fmt.Printf("\n| live at %d packets/s | CPU a packet |\n|---|---|\n", liveRate)
-	tuples := []string{b.sensor, "-q", "-i", "rx", "-s", "127.0.0.1/9430"}
-	commands := [][]string{append(tuples, "--engine", "libpcap"), append(tuples, "--engine", "afpacket")}
+	tuples := []string{b.sensor, "-q", "-i", "rx", "-s", "127.0.0.1/9430", "--engine"}
+	commands := [][]string{
+		slices.Concat(tuples, []string{"libpcap"}), slices.Concat(tuples, []string{"afpacket"}),
+		slices.Concat(tuples, []string{"afpacket", "--mtu", "8192"}),
+	}
 	if isThere("nmsgtool") {
 		commands = append(commands, []string{"nmsgtool", "-i", "rx", "-V", "base", "-T", "packet", "-w", "/dev/null"})
 	}
