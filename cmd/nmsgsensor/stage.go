@@ -51,9 +51,11 @@ func (s *stage) intake(t *tally, own *ownTraffic) func([]capture.Packet) error {
 		*t = now
 		s.counters.Unlock()
 		if err == nil || err == errDone {
-			err = errors.Join(s.push(), err)
+			if failed := s.push(); failed != nil {
+				err = failed
+			}
 		}
-		if err != nil && !errors.Is(err, errDone) && s.failed == nil {
+		if err != nil && err != errDone && s.failed == nil {
 			s.failed = err
 		}
 		return err

@@ -62,6 +62,23 @@ func TestStageEndsWithTheErrorOfASink(t *testing.T) {
 	}
 }
 
+// pushing is a sink that finds out late that it can't go on.
+type pushing struct{ failing }
+
+func (pushing) Write(*output.Record) error { return nil }
+func (p pushing) Push() error              { return p.err }
+
+// TestStageEndsWithTheErrorOfTheLastPush, that of the batch in which the count is
+// reached.
+func TestStageEndsWithTheErrorOfTheLastPush(t *testing.T) {
+	full := errors.New("disk full")
+	s := &stage{sinks: []output.Sink{pushing{failing{full}}}, left: 1}
+	err := s.intake(new(tally), nil)([]capture.Packet{{IP: udp4}})
+	if !errors.Is(err, full) || !errors.Is(s.failed, full) {
+		t.Errorf("%v, the stage has %v", err, s.failed)
+	}
+}
+
 func TestStageDoesNotAllocate(t *testing.T) {
 	s := &stage{sinks: []output.Sink{
 		output.NewText("/dev/null", output.Payloads{}, false, output.FileConfig{}),
