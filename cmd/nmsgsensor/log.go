@@ -52,7 +52,7 @@ func (h *repeats) Handle(ctx context.Context, r slog.Record) error {
 		}
 		*k = repeated{since: r.Time}
 	}
-	pass := k.n < repeatsPassed
+	pass, last := k.n < repeatsPassed, k.n == repeatsPassed-1
 	if pass {
 		k.n++
 	} else {
@@ -62,7 +62,7 @@ func (h *repeats) Handle(ctx context.Context, r slog.Record) error {
 	if !pass {
 		return nil
 	}
-	if k.n == repeatsPassed {
+	if last {
 		r.AddAttrs(slog.String("next", fmt.Sprintf("told in %v", repeatsEvery)))
 	}
 	return h.Handler.Handle(ctx, r)
