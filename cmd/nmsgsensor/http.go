@@ -79,7 +79,7 @@ var pageTemplate = template.Must(template.New("page").Parse(pageText))
 // page is the sensor in the last minutes, for a person.
 func (v *server) page(w http.ResponseWriter, _ *http.Request) {
 	var b strings.Builder
-	if err := pageTemplate.Execute(&b, v.sensor.view()); err != nil {
+	if err := pageTemplate.Execute(&b, v.sensor.view(v.sensor.report())); err != nil {
 		http.Error(w, err.Error(), http.StatusInternalServerError)
 		return
 	}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -81,18 +82,15 @@ func optionalTicker(every time.Duration) *time.Ticker {
 func (m *monitor) keep(r *report) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if len(m.history) == samples {
-		copy(m.history, m.history[1:])
-		m.history = m.history[:samples-1]
-	}
 	m.history = append(m.history, r)
+	m.history = m.history[max(len(m.history)-samples, 0):]
 }
 
 // since returns the history, the latest last.
 func (m *monitor) since() []*report {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return append([]*report(nil), m.history...)
+	return slices.Clone(m.history)
 }
 
 // loss is what one stage lost in an interval.
@@ -123,20 +121,20 @@ func losses(before, now *report, share float64) (all []loss) {
 		read := in.read - was.read
 		switch in.kind {
 		case liveInput:
-			add(in.Name, "packets lost in the kernel's ring", in.KernelDropped-was.KernelDropped, read,
+			add(in.label, "packets lost in the kernel's ring", in.KernelDropped-was.KernelDropped, read,
 				"a larger ring (--buffer-size), a shorter snaplen (-i IF,SNAPLEN), a filter (-b), fewer outputs")
-			add(in.Name, "packets lost by the interface", in.InterfaceDropped-was.InterfaceDropped, read,
+			add(in.label, "packets lost by the interface", in.InterfaceDropped-was.InterfaceDropped, read,
 				"more descriptors (ethtool -G), a CPU of its own for its interrupts")
 		case listenInput:
-			add(in.Name, "datagrams lost in the socket's buffer", in.KernelDropped-was.KernelDropped, in.Containers-was.Containers,
+			add(in.label, "datagrams lost in the socket's buffer", in.KernelDropped-was.KernelDropped, in.Containers-was.Containers,
 				"a larger limit (sysctl net.core.rmem_max), fewer outputs")
 		}
-		add(in.Name, "containers lost before they came here", in.LostContainers-was.LostContainers, in.Containers-was.Containers,
+		add(in.label, "containers lost before they came here", in.LostContainers-was.LostContainers, in.Containers-was.Containers,
 			"look at the senders' counters, and at the network between")
 	}
 	for i, out := range now.outputs {
 		was := before.outputs[i]
-		add(out.Name, "payloads could not leave", out.Dropped-was.Dropped, out.Payloads-was.Payloads,
+		add(out.label, "payloads could not leave", out.Dropped-was.Dropped, out.Payloads-was.Payloads,
 			"look at the reasons in the counters: a higher rate, a collector that runs, --flush, room")
 	}
 	return all
@@ -148,7 +146,7 @@ func losses(before, now *report, share float64) (all []loss) {
 func problems(r *report) (all []string) {
 	for _, in := range r.inputs {
 		if in.Down {
-			all = append(all, "interface "+in.Name+" is away")
+			all = append(all, "interface "+in.label+" is away")
 		}
 	}
 	for _, name := range stalled(r) {
@@ -162,7 +160,7 @@ func problems(r *report) (all []string) {
 		case out.destination:
 			destinations++
 		case out.Down:
-			all = append(all, "file "+out.Name+" takes no payloads")
+			all = append(all, "file "+out.label+" takes no payloads")
 		}
 	}
 	if destinations > 0 && down == destinations {
@@ -175,7 +173,7 @@ func problems(r *report) (all []string) {
 func stalled(r *report) (names []string) {
 	for _, in := range r.inputs {
 		if !in.Seen.IsZero() && r.when.Sub(in.Seen) > stallAfter {
-			names = append(names, in.Name)
+			names = append(names, in.label)
 		}
 	}
 	return names

@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -21,10 +22,10 @@ import (
 
 func TestLossesAboveTheShareAreToldByStage(t *testing.T) {
 	input := func(kind inputKind, read uint64, st capture.Stats) inputReport {
-		return inputReport{kind: kind, tally: tally{read: read}, Stats: st}
+		return inputReport{label: st.Name, kind: kind, tally: tally{read: read}, Stats: st}
 	}
 	sink := func(payloads, dropped uint64) outputReport {
-		return outputReport{Stats: output.Stats{Name: "10.0.0.1/9430", Payloads: payloads, Dropped: dropped}}
+		return outputReport{label: "10.0.0.1/9430", Stats: output.Stats{Payloads: payloads, Dropped: dropped}}
 	}
 	eth0 := func(kernel, iface uint64) capture.Stats {
 		return capture.Stats{Name: "eth0", KernelDropped: kernel, InterfaceDropped: iface}
@@ -78,9 +79,9 @@ func TestProblems(t *testing.T) {
 		r    report
 		want []string
 	}{
-		{"an interface that is read, no destinations", report{inputs: []inputReport{{Stats: capture.Stats{Name: "eth0", Seen: now.Add(-time.Second)}}}}, nil},
-		{"an interface that is away", report{inputs: []inputReport{{Stats: capture.Stats{Name: "eth0", Seen: now, Down: true}}}}, []string{"interface eth0 is away"}},
-		{"one that does not come round", report{inputs: []inputReport{{Stats: capture.Stats{Name: "eth0", Seen: now.Add(-time.Minute)}}}}, []string{"input eth0 has stalled"}},
+		{"an interface that is read, no destinations", report{inputs: []inputReport{{label: "eth0", Stats: capture.Stats{Seen: now.Add(-time.Second)}}}}, nil},
+		{"an interface that is away", report{inputs: []inputReport{{label: "eth0", Stats: capture.Stats{Seen: now, Down: true}}}}, []string{"interface eth0 is away"}},
+		{"one that does not come round", report{inputs: []inputReport{{label: "eth0", Stats: capture.Stats{Seen: now.Add(-time.Minute)}}}}, []string{"input eth0 has stalled"}},
 		{"one destination of two", report{outputs: []outputReport{up, down, {}}}, nil},
 		{"all destinations", report{outputs: []outputReport{down, down, {}}}, []string{"no destination takes datagrams"}},
 	} {
@@ -124,10 +125,31 @@ func TestRepeatedMessagesAreHeldBack(t *testing.T) {
 	}
 }
 
+// TestMessagesAtOnceAreCountedOnce: as many as there may be pass, and one of them
+// says that it is the last.
+func TestMessagesAtOnceAreCountedOnce(t *testing.T) {
+	var out bytes.Buffer
+	log := newLog(&out, "text")
+	var saying sync.WaitGroup
+	for range 4 * repeatsPassed {
+		saying.Go(func() { log.Warn("bad", "object", "a") })
+	}
+	saying.Wait()
+	if passed, last := strings.Count(out.String(), "msg=bad"), strings.Count(out.String(), "next="); passed != repeatsPassed || last != 1 {
+		t.Errorf("%d passed, %d were the last: %s", passed, last, &out)
+	}
+}
+
+// TestLabelsDiffer, also from names that look like them, and are text that the
+// metrics can carry.
 func TestLabelsDiffer(t *testing.T) {
 	l := labels{}
-	got := []string{l.of("eth0"), l.of("-"), l.of("eth0"), l.of("eth1"), l.of("eth0")}
-	if diff := cmp.Diff([]string{"eth0", "stdout", "eth0#2", "eth1", "eth0#3"}, got); diff != "" {
+	var got []string
+	for _, name := range []string{"eth0", "-", "eth0", "eth1", "eth0", "eth0#2", "stdout", "a\xffb", "a\xfeb"} {
+		got = append(got, l.of(name))
+	}
+	want := []string{"eth0", "stdout", "eth0#2", "eth1", "eth0#3", "eth0#2#2", "stdout#2", "a_b", "a_b#2"}
+	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
 	}
 }

@@ -36,15 +36,14 @@ type outputView struct {
 type chart struct {
 	Title, Now, Most string
 	Points           string // of an SVG polyline in a field of chartWidth to chartHeight
-	Span             string
 }
 
 const chartWidth, chartHeight = 600, 120
 
-// view puts together what the page shows: rates are those since the last sample.
-func (s *sensor) view() view {
+// view puts together what the page shows of a report of now: rates are those since
+// the last sample.
+func (s *sensor) view(now *report) view {
 	history := s.monitor.since()
-	now := s.report()
 	then := now
 	for _, r := range slices.Backward(history) {
 		// A moment is too short for a rate.
@@ -61,21 +60,25 @@ func (s *sensor) view() view {
 	for i := range now.outputs {
 		v.Outputs = append(v.Outputs, viewOutput(&now.outputs[i], &then.outputs[i], rate))
 	}
-	line := func(title, unit string, value func(*report) uint64) {
-		v.Charts = append(v.Charts, draw(title, unit, history, value))
+	v.Charts = []chart{
+		draw("Read", history, func(r *report) uint64 { return r.total().read }),
+		draw("Tuples", history, func(r *report) uint64 { return r.total().delivered }),
+		draw("Lost on input", history, (*report).lostBefore),
+		draw("Lost on output", history, (*report).lostBehind),
 	}
-	line("Read", "/s", func(r *report) uint64 { return r.total().read })
-	line("Tuples", "/s", func(r *report) uint64 { return r.total().delivered })
-	line("Lost on input", "/s", (*report).lostBefore)
-	line("Lost on output", "/s", (*report).lostBehind)
 	return v
 }
 
 func (r *report) lostBefore() (n uint64) {
-	for _, in := range r.inputs {
-		n += in.KernelDropped + in.InterfaceDropped + in.LostContainers
+	for i := range r.inputs {
+		n += r.inputs[i].lost()
 	}
 	return n
+}
+
+// lost is what did not come here.
+func (in *inputReport) lost() uint64 {
+	return in.KernelDropped + in.InterfaceDropped + in.LostContainers
 }
 
 func (r *report) lostBehind() (n uint64) {
@@ -91,22 +94,26 @@ func viewInput(in, then *inputReport, rate func(now, then uint64) string) inputV
 	if in.Down {
 		v.State = "away"
 	}
-	lost := in.KernelDropped + in.InterfaceDropped + in.LostContainers
-	v.Dropped, v.Percent = quantity(float64(lost)), "0"
-	if lost > 0 {
+	v.Dropped, v.Percent = quantity(float64(in.lost())), "0"
+	if lost := in.lost(); lost > 0 {
 		v.Percent = fmt.Sprintf("%.2g", 100*float64(lost)/float64(lost+in.read))
 	}
-	var reasons []string
-	in.reasons(func(reason string, n uint64) {
-		if n > 0 {
-			reasons = append(reasons, fmt.Sprintf("%s %s", strings.ReplaceAll(reason, "_", " "), quantity(float64(n))))
-		}
-	})
+	var why reasons
+	in.reasons(why.add)
 	if in.evicted > 0 {
-		reasons = append(reasons, fmt.Sprintf("%s fell out of --unique", quantity(float64(in.evicted))))
+		why = append(why, quantity(float64(in.evicted))+" fell out of --unique")
 	}
-	v.Reasons = strings.Join(reasons, ", ")
+	v.Reasons = strings.Join(why, ", ")
 	return v
+}
+
+// reasons are words and numbers for a person.
+type reasons []string
+
+func (all *reasons) add(reason string, n uint64) {
+	if n > 0 {
+		*all = append(*all, strings.ReplaceAll(reason, "_", " ")+" "+quantity(float64(n)))
+	}
 }
 
 func viewOutput(out, then *outputReport, rate func(now, then uint64) string) outputView {
@@ -115,18 +122,16 @@ func viewOutput(out, then *outputReport, rate func(now, then uint64) string) out
 	if out.Down {
 		v.State = "down"
 	}
-	var errors []string
+	var why reasons
 	for _, reason := range slices.Sorted(maps.Keys(out.Errors)) {
-		if n := out.Errors[reason]; n > 0 {
-			errors = append(errors, fmt.Sprintf("%s %s", strings.ReplaceAll(reason, "_", " "), quantity(float64(n))))
-		}
+		why.add(reason, out.Errors[reason])
 	}
-	v.Errors = strings.Join(errors, ", ")
+	v.Errors = strings.Join(why, ", ")
 	return v
 }
 
 // draw makes a line of what a counter grew by from sample to sample.
-func draw(title, unit string, history []*report, value func(*report) uint64) chart {
+func draw(title string, history []*report, value func(*report) uint64) chart {
 	rates := make([]float64, 0, samples)
 	for i := 1; i < len(history); i++ {
 		seconds := history[i].when.Sub(history[i-1].when).Seconds()
@@ -142,20 +147,16 @@ func draw(title, unit string, history []*report, value func(*report) uint64) cha
 		x := chartWidth - float64(len(rates)-1-i)*chartWidth/(samples-2)
 		points = fmt.Appendf(points, "%.1f,%.1f ", x, chartHeight*(1-rate/most))
 	}
-	return chart{Title: title, Now: quantity(rates[len(rates)-1]) + unit, Most: quantity(slices.Max(rates)) + unit,
-		Points: string(points), Span: history[len(history)-1].when.Sub(history[0].when).Round(time.Second).String()}
+	return chart{Title: title, Now: quantity(rates[len(rates)-1]) + "/s", Most: quantity(slices.Max(rates)) + "/s", Points: string(points)}
 }
 
 // quantity writes a number with three digits and a prefix.
 func quantity(n float64) string {
 	for _, unit := range []string{"", " k", " M", " G", " T"} {
-		if n < 999.5 || unit == " T" {
-			if n == float64(int64(n)) && unit == "" {
-				return fmt.Sprintf("%d", int64(n))
-			}
+		if n < 999.5 {
 			return fmt.Sprintf("%.3g%s", n, unit)
 		}
 		n /= 1000
 	}
-	return ""
+	return fmt.Sprintf("%.3g P", n)
 }

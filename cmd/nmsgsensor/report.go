@@ -85,16 +85,17 @@ type outputReport struct {
 	output.Stats
 }
 
-// labels gives each object a label of its own.
-type labels map[string]int
+// labels gives each object a label of its own, in valid UTF-8.
+type labels map[string]int // how often each was asked for
 
 func (l labels) of(name string) string {
 	if name == "-" {
 		name = "stdout"
 	}
+	name = strings.ToValidUTF8(name, "_")
 	l[name]++
 	if n := l[name]; n > 1 {
-		return name + "#" + strconv.Itoa(n)
+		return l.of(name + "#" + strconv.Itoa(n)) // which may be another's name
 	}
 	return name
 }

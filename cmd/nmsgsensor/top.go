@@ -112,7 +112,7 @@ type look struct {
 func (f *face) look() look {
 	now := time.Now()
 	r := f.sensor.report()
-	return look{view: f.sensor.view(), Counts: f.sensor.stage.busiest(now), when: now, elapsed: now.Sub(f.began),
+	return look{view: f.sensor.view(r), Counts: f.sensor.stage.busiest(now), when: now, elapsed: now.Sub(f.began),
 		before: r.lostBefore(), behind: r.lostBehind(), words: f.held.last(), report: r}
 }
 
