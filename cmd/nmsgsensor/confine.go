@@ -111,7 +111,7 @@ func (o *options) calls() (all []call) {
 	for _, s := range sockets {
 		given("socket", s.conditions()...)
 	}
-	if len(sockets) > 0 || o.metrics != "" || o.waits() {
+	if len(sockets) > 0 || o.metrics != "" || !o.filesAlone() {
 		add(networkCalls...)
 	}
 	if o.metrics != "" {

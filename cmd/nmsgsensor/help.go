@@ -73,9 +73,9 @@ func commandNames(cmd *cobra.Command) (names []string) {
 func describe(f *pflag.Flag) (names, usage string) {
 	value, usage := pflag.UnquoteUsage(f)
 	usage = strings.TrimPrefix(usage, value+" ")
-	names = "    --" + f.Name
-	if f.Shorthand != "" {
-		names = "-" + f.Shorthand + ", --" + f.Name
+	names = flagNames(f)
+	if f.Shorthand == "" {
+		names = "    " + names
 	}
 	if value != "" {
 		names += " " + value

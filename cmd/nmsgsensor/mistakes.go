@@ -49,7 +49,7 @@ func valueMistake(f *pflag.Flag, err error) error {
 	switch f.Value.Type() {
 	case "duration":
 		return errors.New("must be a time with its unit, such as 500ms, 10s or 1m")
-	case "int", "uint", "uint64":
+	case "int":
 		return errors.New("must be a whole number")
 	case "float64":
 		return errors.New("must be a number")
@@ -64,8 +64,10 @@ func unknownFlag(flags *pflag.FlagSet, name string) error {
 	if len(name) == 1 {
 		flag = "-" + name
 	}
-	if remedy, ok := elsewhere[name]; ok {
-		return fmt.Errorf("unknown flag %s: %s", flag, remedy)
+	for _, e := range elsewhere {
+		if slices.Contains(strings.Fields(e.names), name) {
+			return fmt.Errorf("unknown flag %s: %s", flag, e.remedy)
+		}
 	}
 	if near := nearest(name, flagsOf(flags)); len(near) > 0 {
 		return fmt.Errorf("unknown flag %s: did you mean --%s?", flag, strings.Join(near, " or --"))

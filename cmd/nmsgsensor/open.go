@@ -144,7 +144,7 @@ func (s *sensor) openDrains() error {
 		s.drain("ipconn", output.NewFile(opt.writeIP, ipconn, files))
 	}
 	cfg := output.UDPConfig{MTU: opt.mtu, Mirror: opt.mirror, Log: opt.log}
-	if !s.opt.waits() {
+	if !opt.waits() {
 		cfg.Hurry = s.hurry // files wait for a rate
 	}
 	if s.own != nil {

@@ -25,7 +25,7 @@ func lookupAccount(name string) (*account, error) {
 	u, err := user.Lookup(name)
 	if err != nil {
 		if u, err = user.LookupId(name); err != nil {
-			return nil, fmt.Errorf("no such user; getent passwd lists them")
+			return nil, errors.New("no such user; getent passwd lists them")
 		}
 	}
 	uid, err1 := strconv.Atoi(u.Uid)

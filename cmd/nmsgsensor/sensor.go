@@ -199,7 +199,8 @@ func (s *sensor) read(ctx context.Context, cancel func(), f *feed) {
 // all inputs are files, so that the same files give the same bytes.
 func (s *sensor) tick(stop <-chan struct{}, cancel func()) {
 	sinks := s.stage.sinks
-	if !s.opt.waits() && (s.opt.rotation == nil || s.opt.rotation.Every == 0) {
+	waits := slices.ContainsFunc(s.feeds, func(f *feed) bool { return f.waits })
+	if !waits && (s.opt.rotation == nil || s.opt.rotation.Every == 0) {
 		sinks = nil
 		for _, d := range s.drains {
 			if _, ok := d.statSink.(*output.UDP); ok {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -56,7 +57,7 @@ func newTopCommand(stderr io.Writer) *cobra.Command {
 	cmd := newSensorCommand("top [flags] [input ...]", held, func(ctx context.Context, opt *options, _ io.Writer) error {
 		opt.quiet = true
 		if slices.ContainsFunc(opt.fileOutputs(), func(f fileOutput) bool { return f.name == "-" }) {
-			return usageError{fmt.Errorf("top: standard output is for what it shows; give -w, -W, -o and -J a file")}
+			return usageError{errors.New("top: standard output is for what it shows; give -w, -W, -o and -J a file")}
 		}
 		s := &sensor{opt: opt, stderr: held}
 		f := &face{sensor: s, held: held, every: opt.stats}

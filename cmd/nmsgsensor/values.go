@@ -38,6 +38,9 @@ type input struct {
 // waits says whether the input waits for packets: it is no regular file.
 func (in *input) waits() bool { return !in.kind.isFile() || !capture.IsRegular(in.name) }
 
+// maxSnaplen is that of libpcap and of tcpdump.
+const maxSnaplen = 262144
+
 // inputFlag adds to the inputs, in the order of the command line.
 type inputFlag struct {
 	list *[]input
@@ -67,8 +70,8 @@ func (f inputFlag) Set(s string) error {
 			if err != nil {
 				return fmt.Errorf("snaplen %q: must be a number; another interface takes another -i", snaplen)
 			}
-			if n < 1 || n > 262144 {
-				return fmt.Errorf("snaplen %q: must be from 1 to 262144 bytes", snaplen)
+			if n < 1 || n > maxSnaplen {
+				return fmt.Errorf("snaplen %q: must be from 1 to %d bytes", snaplen, maxSnaplen)
 			}
 			in.snaplen = n
 		}
