@@ -85,7 +85,7 @@ func (a *address) again() {
 // is resolved at once.
 func (a *address) settled() {
 	a.mu.Lock()
-	a.wait = 0
+	a.wait, a.next = 0, time.Time{}
 	a.mu.Unlock()
 }
 

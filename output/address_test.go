@@ -121,6 +121,29 @@ func TestNameIsResolvedAgainWhenItFails(t *testing.T) {
 	}
 }
 
+// TestNameIsResolvedAtOnceWhenItHadWorked: for how long it failed before does not
+// count any more.
+func TestNameIsResolvedAtOnceWhenItHadWorked(t *testing.T) {
+	names := resolveWith(t, "127.0.0.1", 0)
+	var a address
+	a.start("collector.example", 9430)
+	defer a.stop()
+	asks := func() bool {
+		before := names.asked.Load()
+		a.again()
+		a.done.Wait()
+		return names.asked.Load() > before
+	}
+	a.done.Wait()
+	a.next, a.wait = time.Now().Add(time.Hour), longestWait
+	if asks() {
+		t.Error("asked before it was time")
+	}
+	if a.settled(); !asks() {
+		t.Error("not asked at once")
+	}
+}
+
 // TestNamesAreResolvedTogether: a server that answers nobody costs the start one
 // timeout, not one for each name.
 func TestNamesAreResolvedTogether(t *testing.T) {
