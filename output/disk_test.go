@@ -2,9 +2,7 @@ package output
 
 import (
 	"bytes"
-	"io"
 	"log/slog"
-	"net/netip"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -45,34 +43,22 @@ func smallDisk(t *testing.T, size string) (dir string, grow func(size string)) {
 // payloadsIn counts what is in a file, all of which must be whole.
 func payloadsIn(t *testing.T, name string) (n uint64) {
 	t.Helper()
+	if !strings.HasSuffix(name, ".txt") && !strings.HasSuffix(name, ".json") {
+		eachPayload(t, name, func(*encode.Payload) { n++ })
+		return n
+	}
 	b, err := os.ReadFile(name)
 	if err != nil {
 		t.Fatal(err)
 	}
-	switch {
-	case strings.HasSuffix(name, ".txt"), strings.HasSuffix(name, ".json"):
-		if len(b) > 0 && !bytes.HasSuffix(b, []byte("\n")) {
-			t.Errorf("%s ends with %q", name, b[max(0, len(b)-60):])
-		}
-		n = uint64(bytes.Count(b, []byte("(6)\n")) + bytes.Count(b, []byte("}}\n")))
-		if lines := uint64(bytes.Count(b, []byte("\n"))); lines != n && lines != 2*n {
-			t.Errorf("%s: %d lines for %d payloads", name, lines, n)
-		}
-		return n
+	if len(b) > 0 && !bytes.HasSuffix(b, []byte("\n")) {
+		t.Errorf("%s ends with %q", name, b[max(0, len(b)-60):])
 	}
-	var d encode.Decoder
-	for r := encode.NewReader(bytes.NewReader(b)); ; {
-		c, err := r.Next()
-		if err == io.EOF {
-			return n
-		}
-		if err == nil {
-			err = d.Decode(c, netip.AddrPort{}, time.Time{}, func(*encode.Payload) error { n++; return nil })
-		}
-		if err != nil {
-			t.Fatal(name, err)
-		}
+	n = uint64(bytes.Count(b, []byte("(6)\n")) + bytes.Count(b, []byte("}}\n")))
+	if lines := uint64(bytes.Count(b, []byte("\n"))); lines != n && lines != 2*n {
+		t.Errorf("%s: %d lines for %d payloads", name, lines, n)
 	}
+	return n
 }
 
 // TestFullDiskIsLivedWith fills a disk and frees it: files take what there is
@@ -151,6 +137,32 @@ func TestFullDiskIsLivedWith(t *testing.T) {
 	}
 }
 
+// TestFullDiskBehindStandardOutput is that of any file.
+func TestFullDiskBehindStandardOutput(t *testing.T) {
+	dir, _ := smallDisk(t, "4")
+	file, err := os.Create(filepath.Join(dir, "text.txt"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	defer func(was *os.File) { os.Stdout = was }(os.Stdout)
+	os.Stdout = file
+	r := records(t, "nmsg/ipconn.nmsg")[0]
+	l := NewText("-", Payloads{}, true, FileConfig{Endure: true, Log: silent})
+	for range 100 {
+		l.Write(&r)
+		if err := l.Push(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if st := l.Stats()[0]; !st.Down || st.Payloads == 0 || st.Payloads+st.Dropped != 100 || payloadsIn(t, file.Name()) != st.Payloads {
+		t.Errorf("%+v", st)
+	}
+	if err := l.Close(); err != nil {
+		t.Error("all had been told: ", err)
+	}
+}
+
 // TestWhatDoesNotComeBackIsAnError: a sensor must not run on for a name that is
 // wrong, a pipe that nobody reads, or with a disk that is full at the end.
 func TestWhatDoesNotComeBackIsAnError(t *testing.T) {
@@ -165,7 +177,7 @@ func TestWhatDoesNotComeBackIsAnError(t *testing.T) {
 	}
 	all := records(t, "nmsg/ipconn.nmsg")
 	write := func(name string) *Lines {
-		l := NewText(filepath.Join(dir, name), Payloads{}, true, FileConfig{Endure: true, Log: slog.New(slog.DiscardHandler)})
+		l := NewText(filepath.Join(dir, name), Payloads{}, true, FileConfig{Endure: true, Log: silent})
 		l.Write(&all[0])
 		return l
 	}

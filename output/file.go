@@ -33,7 +33,7 @@ func (f *File) Write(r *Record) error {
 		err = f.Flush()
 		f.cfg.append(&f.c, r, 0)
 	}
-	if f.cfg.Single || f.w.rotating != nil && f.w.rotating.Count > 0 && f.w.due(uint64(f.c.Len())) {
+	if f.cfg.Single || f.w.rotating.full(uint64(f.c.Len())) {
 		err = errors.Join(err, f.Flush())
 	}
 	return err
@@ -48,10 +48,7 @@ func (f *File) Flush() error {
 			return err
 		}
 	}
-	if f.w.due(0) {
-		return f.w.rotate()
-	}
-	return nil
+	return f.w.rotateIfDue()
 }
 
 // Rotate implements Rotator.

@@ -192,10 +192,7 @@ func keepsTheLaw(t *testing.T, seed uint64, round int) {
 		dead.conn.Close()
 		specs = append(specs, dead.spec, Sockspec{Host: "nowhere.invalid", First: 9, Last: 9})
 	}
-	u, err := DialUDP(specs, cfg)
-	if err != nil {
-		t.Fatal(err)
-	}
+	u := sinkTo(t, cfg, specs...)
 	errno, mask := errnos[round%len(errnos)], uint32(0)
 	if one(2) {
 		mask = uint32(random.IntN(128))

@@ -1,7 +1,6 @@
 package output
 
 import (
-	"log/slog"
 	"testing"
 	"time"
 )
@@ -9,10 +8,7 @@ import (
 func TestRateDropsWithNumbersUsedUp(t *testing.T) {
 	c := listen(t)
 	c.spec.Rate = 100
-	u, err := DialUDP([]Sockspec{c.spec}, UDPConfig{Payloads: Payloads{Kind: IPConn, Single: true}, Log: slog.New(slog.DiscardHandler)})
-	if err != nil {
-		t.Fatal(err)
-	}
+	u := sinkTo(t, UDPConfig{Payloads: Payloads{Kind: IPConn, Single: true}, Log: silent}, c.spec)
 	r := records(t, "nmsg/ipconn.nmsg")[0]
 	const n = 5000
 	start := time.Now()
@@ -35,10 +31,7 @@ func TestRateDropsWithNumbersUsedUp(t *testing.T) {
 func TestRateHoldsBackWhoeverCanWait(t *testing.T) {
 	c := listen(t)
 	c.spec.Rate = 20_000
-	u, err := DialUDP([]Sockspec{c.spec}, UDPConfig{Payloads: Payloads{Kind: IPConn, Single: true}, Hurry: make(chan struct{})})
-	if err != nil {
-		t.Fatal(err)
-	}
+	u := sinkTo(t, UDPConfig{Payloads: Payloads{Kind: IPConn, Single: true}, Hurry: make(chan struct{})}, c.spec)
 	r := records(t, "nmsg/ipconn.nmsg")[0]
 	const n = 5000
 	for range n {

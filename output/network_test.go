@@ -61,11 +61,7 @@ func dialTo(t *testing.T, log *slog.Logger, to ...string) *UDP {
 		}
 		specs = append(specs, spec)
 	}
-	u, err := DialUDP(specs, UDPConfig{Mirror: true, Payloads: Payloads{Kind: IPConn, Single: true}, Log: log})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return u
+	return sinkTo(t, UDPConfig{Mirror: true, Payloads: Payloads{Kind: IPConn, Single: true}, Log: log}, specs...)
 }
 
 // TestHostThatIsNotThereIsTold: the kernel takes datagrams for it, and says only
@@ -175,10 +171,7 @@ func TestDeadAndFullCollectorsCostTheOthersNothing(t *testing.T) {
 func TestOneDatagramThatFailsCostsNoOther(t *testing.T) {
 	enterNetwork(t, "link set lo mtu 1500")
 	c := listen(t)
-	u, err := DialUDP([]Sockspec{c.spec}, UDPConfig{MTU: 8192, Payloads: Payloads{Kind: Packet, Single: true}, Log: silent})
-	if err != nil {
-		t.Fatal(err)
-	}
+	u := sinkTo(t, UDPConfig{MTU: 8192, Payloads: Payloads{Kind: Packet, Single: true}, Log: silent}, c.spec)
 	if err := unix.SetsockoptInt(u.dests[0].socket.fd, unix.IPPROTO_IP, unix.IP_MTU_DISCOVER, unix.IP_PMTUDISC_DO); err != nil {
 		t.Fatal(err)
 	}
@@ -209,10 +202,7 @@ func TestDatagramsOfOneLengthArriveByThemselves(t *testing.T) {
 	enterNetwork(t, "link set lo mtu 1500")
 	for _, size := range []int{40, 1400, 1500, 3000} {
 		c := listen(t)
-		u, err := DialUDP([]Sockspec{c.spec}, UDPConfig{MTU: 8192, Payloads: Payloads{Kind: Packet, Single: true}, Log: silent})
-		if err != nil {
-			t.Fatal(err)
-		}
+		u := sinkTo(t, UDPConfig{MTU: 8192, Payloads: Payloads{Kind: Packet, Single: true}, Log: silent}, c.spec)
 		could := u.dests[0].socket.segments
 		const n = 500
 		for i := range n {

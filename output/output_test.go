@@ -14,10 +14,10 @@ import (
 	"nmsgsensor/tuple"
 )
 
-// records reads a golden stream. Packets that have a tuple get it.
-func records(t testing.TB, name string) (all []Record) {
+// eachPayload reads an NMSG file, which must be whole. What fn is given is borrowed.
+func eachPayload(t testing.TB, name string, fn func(*encode.Payload)) {
 	t.Helper()
-	f, err := os.Open("../testdata/" + name)
+	f, err := os.Open(name)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -26,23 +26,32 @@ func records(t testing.TB, name string) (all []Record) {
 	for r := encode.NewReader(f); ; {
 		c, err := r.Next()
 		if err == io.EOF {
-			return all
+			return
+		}
+		if err == nil {
+			err = d.Decode(c, netip.AddrPort{}, time.Time{}, func(p *encode.Payload) error { fn(p); return nil })
 		}
 		if err != nil {
-			t.Fatal(err)
+			t.Fatal(name, err)
 		}
-		d.Decode(c, netip.AddrPort{}, time.Time{}, func(p *encode.Payload) error {
-			rec := Record{Time: p.Time, Labels: p.Labels, Type: uint8(p.Type)}
-			if p.Type == encode.TypeIPConn {
-				rec.Tuple, err = encode.ParseIPConn(p.Data)
-			} else if rec.Packet, err = encode.ParsePacket(bytes.Clone(p.Data)); err == nil {
-				rec.Tuple, err = tuple.Parse(rec.Packet)
-			}
-			rec.HasTuple = err == nil
-			all = append(all, rec)
-			return nil
-		})
 	}
+}
+
+// records reads a golden stream. Packets that have a tuple get it.
+func records(t testing.TB, name string) (all []Record) {
+	t.Helper()
+	eachPayload(t, "../testdata/"+name, func(p *encode.Payload) {
+		var err error
+		rec := Record{Time: p.Time, Labels: p.Labels, Type: uint8(p.Type)}
+		if p.Type == encode.TypeIPConn {
+			rec.Tuple, err = encode.ParseIPConn(p.Data)
+		} else if rec.Packet, err = encode.ParsePacket(bytes.Clone(p.Data)); err == nil {
+			rec.Tuple, err = tuple.Parse(rec.Packet)
+		}
+		rec.HasTuple = err == nil
+		all = append(all, rec)
+	})
+	return all
 }
 
 func writeAll(t testing.TB, s Sink, all []Record) {
@@ -74,10 +83,7 @@ func sameFile(t *testing.T, got, want string) {
 
 func TestSinksDoNotAllocate(t *testing.T) {
 	c := listen(t)
-	udp, err := DialUDP([]Sockspec{c.spec}, UDPConfig{Payloads: Payloads{Kind: IPConn}})
-	if err != nil {
-		t.Fatal(err)
-	}
+	udp := sinkTo(t, UDPConfig{Payloads: Payloads{Kind: IPConn}}, c.spec)
 	all := records(t, "nmsg/ipconn.nmsg")
 	for name, s := range map[string]Sink{
 		"text": NewText("/dev/null", Payloads{}, false, FileConfig{}), "JSON": NewJSON("/dev/null", Payloads{}, false, FileConfig{}),
@@ -103,10 +109,7 @@ func BenchmarkSinks(b *testing.B) {
 		{"text", func() Sink { return NewText("/dev/null", Payloads{}, false, FileConfig{}) }},
 		{"JSON", func() Sink { return NewJSON("/dev/null", Payloads{}, false, FileConfig{}) }},
 		{"file", func() Sink { return NewFile("/dev/null", Payloads{Kind: IPConn}, FileConfig{}) }},
-		{"UDP", func() Sink {
-			u, _ := DialUDP([]Sockspec{c.spec}, UDPConfig{Payloads: Payloads{Kind: IPConn}})
-			return u
-		}},
+		{"UDP", func() Sink { return sinkTo(b, UDPConfig{Payloads: Payloads{Kind: IPConn}}, c.spec) }},
 	} {
 		b.Run(s.name, func(b *testing.B) {
 			sink := s.make()

@@ -51,13 +51,14 @@ func NextInterval(now time.Time, every, offset time.Duration) time.Time {
 	return now.Add(every - since%every)
 }
 
-// due says whether the file is over, with so many payloads that are not in it
-// yet.
-func (r *rotating) due(pending uint64) bool {
-	if r == nil {
-		return false
-	}
-	return r.Count > 0 && r.payloads+pending >= r.Count || !r.end.IsZero() && !time.Now().Before(r.end)
+// full says whether the file is, with so many payloads that are not in it yet.
+func (r *rotating) full(pending uint64) bool {
+	return r != nil && r.Count > 0 && r.payloads+pending >= r.Count
+}
+
+// due says whether the file is over.
+func (r *rotating) due() bool {
+	return r.full(0) || r != nil && !r.end.IsZero() && !time.Now().Before(r.end)
 }
 
 // finish gives the file that was closed its name. A file without payloads, as a

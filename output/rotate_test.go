@@ -1,10 +1,7 @@
 package output
 
 import (
-	"bytes"
 	"errors"
-	"net/netip"
-	"os"
 	"path/filepath"
 	"slices"
 	"testing"
@@ -48,22 +45,10 @@ func TestRotation(t *testing.T) {
 		if ok, _ := filepath.Match("base.????????.????.*.?????????.nmsg", filepath.Base(name)); !ok {
 			t.Errorf("name %s", name)
 		}
-		b, err := os.ReadFile(name)
-		if err != nil {
-			t.Fatal(err)
-		}
-		var d encode.Decoder
-		for r := encode.NewReader(bytes.NewReader(b)); ; {
-			c, err := r.Next()
-			if err != nil {
-				break
-			}
-			d.Decode(c, netip.AddrPort{}, time.Time{}, func(p *encode.Payload) error {
-				tp, _ := encode.ParseIPConn(p.Data)
-				seen[tp.SrcPort]++
-				return nil
-			})
-		}
+		eachPayload(t, name, func(p *encode.Payload) {
+			tp, _ := encode.ParseIPConn(p.Data)
+			seen[tp.SrcPort]++
+		})
 	}
 	for i := range uint16(n) {
 		if seen[i] != 1 {

@@ -46,7 +46,7 @@ func (l *Lines) Write(r *Record) error {
 	}
 	l.buf = l.append(l, l.buf, r)
 	l.n++
-	if len(l.buf) >= linesBuffer || l.w.rotating != nil && l.w.rotating.Count > 0 && l.w.due(l.n) {
+	if len(l.buf) >= linesBuffer || l.w.rotating.full(l.n) {
 		return l.Flush()
 	}
 	return nil
@@ -64,10 +64,10 @@ func (l *Lines) Push() error {
 func (l *Lines) Flush() error {
 	err := l.w.write(l.buf, l.n)
 	l.buf, l.n = l.buf[:0], 0
-	if err == nil && l.w.due(0) {
-		err = l.w.rotate()
+	if err != nil {
+		return err
 	}
-	return err
+	return l.w.rotateIfDue()
 }
 
 // Rotate implements Rotator.

@@ -60,13 +60,20 @@ func (c *collector) drain(t testing.TB) (all [][]byte) {
 	}
 }
 
+// sinkTo is DialUDP.
+func sinkTo(t testing.TB, cfg UDPConfig, specs ...Sockspec) *UDP {
+	t.Helper()
+	u, err := DialUDP(specs, cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return u
+}
+
 func TestDatagramsAreFilled(t *testing.T) {
 	for _, zlib := range []bool{false, true} {
 		c := listen(t)
-		u, err := DialUDP([]Sockspec{c.spec}, UDPConfig{Payloads: Payloads{Kind: IPConn, Zlib: zlib}})
-		if err != nil {
-			t.Fatal(err)
-		}
+		u := sinkTo(t, UDPConfig{Payloads: Payloads{Kind: IPConn, Zlib: zlib}}, c.spec)
 		all := records(t, "nmsg/ipconn.nmsg")
 		for i := range 3000 {
 			r := all[i%len(all)]
@@ -86,10 +93,7 @@ func TestDatagramsAreFilled(t *testing.T) {
 func TestRefusedDatagramsAreCountedAndTheNextIsTried(t *testing.T) {
 	c := listen(t)
 	c.conn.Close()
-	u, err := DialUDP([]Sockspec{c.spec}, UDPConfig{Payloads: Payloads{Kind: IPConn, Single: true}, Log: silent})
-	if err != nil {
-		t.Fatal(err)
-	}
+	u := sinkTo(t, UDPConfig{Payloads: Payloads{Kind: IPConn, Single: true}, Log: silent}, c.spec)
 	r := records(t, "nmsg/ipconn.nmsg")[0]
 	for range 100 {
 		u.Write(&r)
@@ -122,10 +126,7 @@ func TestMirrorAndShare(t *testing.T) {
 		if mirror {
 			specs = append(specs, dead)
 		}
-		u, err := DialUDP(specs, UDPConfig{Mirror: mirror, Payloads: Payloads{Kind: IPConn, Single: true}, Log: silent})
-		if err != nil {
-			t.Fatal(err)
-		}
+		u := sinkTo(t, UDPConfig{Mirror: mirror, Payloads: Payloads{Kind: IPConn, Single: true}, Log: silent}, specs...)
 		r := records(t, "nmsg/ipconn.nmsg")[0]
 		for range 100 {
 			u.Write(&r)

@@ -97,10 +97,12 @@ func (w *writer) bear(n uint64, err error) error {
 	return w.named(err)
 }
 
-// due says whether what waits to be written, so many payloads, is the last of
-// this file.
-func (w *writer) due(pending uint64) bool {
-	return w.rotating.due(pending) && (pending > 0 || w.file != nil)
+// rotateIfDue ends a file that is over.
+func (w *writer) rotateIfDue() error {
+	if w.rotating.due() {
+		return w.rotate()
+	}
+	return nil
 }
 
 // rotate ends the file; the next write begins another. Where nothing was
@@ -121,18 +123,7 @@ func (w *writer) open() error {
 	if w.file != nil {
 		return nil
 	}
-	if w.name == "-" {
-		w.file = os.Stdout
-		return nil
-	}
-	name := w.name
-	if w.rotating != nil {
-		w.rotating.begin(time.Now())
-		name = w.rotating.part
-	}
-	// Not os.Create: whoever opens a named pipe to read too never learns that
-	// nobody else does.
-	f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o666)
+	f, err := w.create()
 	if err != nil {
 		return err
 	}
@@ -141,6 +132,20 @@ func (w *writer) open() error {
 		w.regular = st.Mode().IsRegular()
 	}
 	return nil
+}
+
+func (w *writer) create() (*os.File, error) {
+	name := w.name
+	switch {
+	case name == "-":
+		return os.Stdout, nil
+	case w.rotating != nil:
+		w.rotating.begin(time.Now())
+		name = w.rotating.part
+	}
+	// Not os.Create: whoever opens a named pipe to read too never learns that
+	// nobody else does.
+	return os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o666)
 }
 
 // undo cuts k bytes off the end of a regular file, or at least has the next write

@@ -23,10 +23,7 @@ func TestZlibGoesInFragmentsOnlyWhereItMust(t *testing.T) {
 	} {
 		for _, mtu := range []int{MinMTU, DefaultMTU, 8192, MaxMTU} {
 			c := listen(t)
-			u, err := DialUDP([]Sockspec{c.spec}, UDPConfig{MTU: mtu, Payloads: Payloads{Kind: Packet, Zlib: true}})
-			if err != nil {
-				t.Fatal(err)
-			}
+			u := sinkTo(t, UDPConfig{MTU: mtu, Payloads: Payloads{Kind: Packet, Zlib: true}}, c.spec)
 			const n = 1000
 			for i := range n {
 				u.Write(&Record{Time: time.Unix(1e9, 5), Packet: packet(i)})
