@@ -6,18 +6,10 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"regexp"
 	"strconv"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
-
-	"github.com/google/go-cmp/cmp"
-	"github.com/google/gopacket"
-	"github.com/google/gopacket/layers"
-	"github.com/google/gopacket/pcapgo"
-	"golang.org/x/sys/unix"
 
 	"nmsgsensor/encode"
 )
@@ -264,144 +256,5 @@ func TestFaultsOfCapturing(t *testing.T) {
 				t.Errorf("%v: %s", err, &sensor.stderr)
 			}
 		})
-	}
-}
-
-// TestShortWritesLeaveWholeContainers: a file at its limit takes a part of the
-// last one, which is taken off again.
-func TestShortWritesLeaveWholeContainers(t *testing.T) {
-	for kib := range 4 {
-		name := filepath.Join(t.TempDir(), "out.nmsg")
-		cmd := exec.Command("bash", "-c", "ulimit -f "+strconv.Itoa(kib)+`; exec nmsgsensor -q --unbuffered -w "$1" -r -`, "bash", name)
-		cmd.Stdin = fedPipe(t)
-		out, err := cmd.CombinedOutput()
-		line := countersOf(string(out)) + " "
-		payloads, dropped := number(t, line, "out."+name+".payloads"), number(t, line, "out."+name+".dropped")
-		if err != nil || payloads+dropped != fed || dropped == 0 || dropped != number(t, line, "out."+name+".too_large") || payloads != payloadsOf(t, name) {
-			t.Errorf("%d KiB: %v: %s", kib, err, out)
-		}
-	}
-}
-
-// TestOutOfDescriptors leaves a sensor none to open the next file with, nor to
-// answer, and gives them back.
-func TestOutOfDescriptors(t *testing.T) {
-	pipe, write := feedPipe(t)
-	base := filepath.Join(t.TempDir(), "base")
-	sensor := startSensor(t, "-q", "--flush", "10ms", "-k", "", "-w", base, "-r", pipe)
-	sensor.awaits("out."+base+".payloads", 28)
-	var before unix.Rlimit
-	if err := unix.Prlimit(sensor.cmd.Process.Pid, unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: 3, Max: 1024}, &before); err != nil {
-		t.Skip("limits can't be set: ", err)
-	}
-	sensor.cmd.Process.Signal(syscall.SIGHUP)
-	for left := 1; left > 0; time.Sleep(time.Millisecond) {
-		parts, _ := filepath.Glob(filepath.Join(filepath.Dir(base), ".*.part"))
-		left = len(parts)
-	}
-	write()
-	sensor.awaits("out."+base+".dropped", 28)
-	if err := unix.Prlimit(sensor.cmd.Process.Pid, unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: 1024, Max: 1024}, nil); err != nil {
-		t.Fatal(err)
-	}
-	fed := 2 * 28
-	for end := time.Now().Add(patience); !strings.Contains(sensor.stderr.String(), "file takes payloads again"); time.Sleep(10 * time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatal(&sensor.stderr)
-		}
-		write()
-		fed += 28
-	}
-	sensor.awaits("read", fed)
-	line := sensor.stop(os.Interrupt)
-	names, _ := filepath.Glob(base + ".*.nmsg")
-	n := 0
-	for _, name := range names {
-		n += payloadsOf(t, name)
-	}
-	if payloads := number(t, line, "out."+base+".payloads"); n != payloads || payloads+number(t, line, "out."+base+".dropped") != fed {
-		t.Errorf("%d payloads in %d files: %s", n, len(names), line)
-	}
-}
-
-// TestBlockedReader: a pipe that nobody reads for a while holds a sensor up. What
-// the kernel drops meanwhile is counted, and nothing else is lost.
-func TestBlockedReader(t *testing.T) {
-	enterNamespace(t)
-	pipe := filepath.Join(t.TempDir(), "pipe")
-	if err := unix.Mkfifo(pipe, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	reader, err := os.OpenFile(pipe, os.O_RDONLY|unix.O_NONBLOCK, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer reader.Close()
-	sensor := startSensor(t, "-q", "-i", "vb", "-B", "64", "--flush", "1ms", "-o", pipe)
-	send, frame := sender(t, "va"), framesOf(t, "ether4.pcap")[0]
-	const n = 5000
-	for range n {
-		send(frame)
-	}
-	text := make(chan []byte, 1) // all of it, once; has room for it
-	go func() {
-		var all bytes.Buffer
-		all.ReadFrom(reader)
-		text <- all.Bytes()
-	}()
-	line := sensor.stop(os.Interrupt)
-	read, dropped := number(t, line, "nmsgsensor: read"), number(t, line, "in.vb.kernel_dropped")
-	lines := bytes.Count(<-text, []byte(" --> "))
-	if read+dropped != n || lines != read || lines != number(t, line, "out."+pipe+".payloads") || dropped == 0 {
-		t.Errorf("%d lines: %s", lines, line)
-	}
-}
-
-// TestClocksThatJump: packets whose times go back to 1970 and on to 2106 come out
-// as they went in, in their order, in every output.
-func TestClocksThatJump(t *testing.T) {
-	dir := t.TempDir()
-	in := func(name string) string { return filepath.Join(dir, name) }
-	var b bytes.Buffer
-	w := pcapgo.NewWriterNanos(&b)
-	if err := w.WriteFileHeader(65536, layers.LinkTypeEthernet); err != nil {
-		t.Fatal(err)
-	}
-	frame := framesOf(t, "ether4.pcap")[0]
-	var want []string
-	for _, when := range []time.Time{
-		time.Unix(1424588307, 573210000), time.Unix(0, 0), time.Unix(1<<32-1, 999999999), time.Unix(1, 1),
-		time.Unix(1424588307, 573209999), time.Unix(1<<31, 0), time.Unix(1424588307, 573210000),
-	} {
-		if err := w.WritePacket(gopacket.CaptureInfo{Timestamp: when, CaptureLength: len(frame), Length: len(frame)}, frame); err != nil {
-			t.Fatal(err)
-		}
-		want = append(want, when.UTC().Format("2006-01-02 15:04:05.000000000"))
-	}
-	if err := os.WriteFile(in("jumping.pcap"), b.Bytes(), 0o666); err != nil {
-		t.Fatal(err)
-	}
-	for _, args := range [][]string{
-		{"-q", "-J", in("a.json"), "-W", in("ipconn"), "-w", in("packet"), in("jumping.pcap")},
-		{"-q", "-J", in("b.json"), in("ipconn")},
-		{"-q", "-J", in("c.json"), in("packet")},
-	} {
-		var stderr bytes.Buffer
-		if status := run(args, os.Stdout, &stderr); status != 0 {
-			t.Fatal(&stderr)
-		}
-	}
-	for _, name := range []string{"a.json", "b.json", "c.json"} {
-		lines, err := os.ReadFile(in(name))
-		if err != nil {
-			t.Fatal(err)
-		}
-		var got []string
-		for _, m := range regexp.MustCompile(`"time":"([^"]*)"`).FindAllStringSubmatch(string(lines), -1) {
-			got = append(got, m[1])
-		}
-		if diff := cmp.Diff(want, got); diff != "" {
-			t.Errorf("%s: -want +got:\n%s", name, diff)
-		}
 	}
 }
