@@ -93,8 +93,12 @@ var linkDifferences = []struct {
 		return (s.link == linkSLL || s.link == linkSLL2) && s.skip == NotIP
 	}},
 	{"RFC 1042: what is not AA-AA-03 is no SNAP; another OUI than 0 has no ethertype", func(s linkSeen) bool {
-		i := bytes.Index(s.frame, []byte{0xaa, 0xaa})
-		return s.skip == NotIP && s.peer >= 0 && i >= 0 && !bytes.HasPrefix(s.frame[i+2:], []byte{3, 0, 0, 0})
+		for i := range s.frame[1:] { // gopacket leaves the lowest bits of both out
+			if s.frame[i]|1 == 0xab && s.frame[i+1]|1 == 0xab && !bytes.HasPrefix(s.frame[i:], []byte{0xaa, 0xaa, 3, 0, 0, 0}) {
+				return s.skip == NotIP && s.peer >= 0
+			}
+		}
+		return false
 	}},
 	{"RFC 2516 section 4: version and type 1, code 0", func(s linkSeen) bool {
 		return s.skip == LinkBad && s.peer >= 0
