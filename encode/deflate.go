@@ -44,9 +44,10 @@ type inflater struct {
 	swap func([]byte) []byte // see Decoder.Lend
 }
 
-// inflate returns the bytes of a compressed body: a length, then a zlib stream
-// of just that length. They are borrowed until the next call, or as swap has it. Nothing is
-// allocated on the word of the length: more than MaxContainer is refused.
+// inflate returns the bytes of a compressed body: a length, then a zlib stream of
+// just that length. They are borrowed until the next call, or as swap has it.
+// Nothing is allocated on the word of the length: more than MaxContainer is
+// refused.
 func (f *inflater) inflate(body []byte) ([]byte, error) {
 	if len(body) < 4 {
 		return nil, errInflate

@@ -6,9 +6,9 @@ import (
 	"io"
 )
 
-// Reader cuts a byte stream into containers. A container is handed out as soon
-// as its last byte is there. Its buffer grows
-// to what the containers need, 1 MiB and a header at most.
+// Reader cuts a byte stream into containers. A container is handed out as soon as
+// its last byte is there. The buffer grows to what the containers need, 1 MiB and
+// a header at most.
 type Reader struct {
 	r      io.Reader
 	buf    []byte

@@ -161,11 +161,18 @@ func BenchmarkParse(b *testing.B) {
 	}
 }
 
-// within runs Parse on a slice that ends at its capacity, between guards.
+// within runs Parse on a slice that ends at its capacity, between guards, and on
+// a tuple that was there before, which an error leaves as it was.
 func within(ip []byte) (tuple.Tuple, error) {
 	guarded := join([]byte{0xa5}, ip, []byte{0x5a})
-	got, err := tuple.Parse(guarded[1 : 1+len(ip) : 1+len(ip)])
-	if guarded[0] != 0xa5 || guarded[len(guarded)-1] != 0x5a || !bytes.Equal(guarded[1:1+len(ip)], ip) {
+	b := guarded[1 : 1+len(ip) : 1+len(ip)]
+	got, err := tuple.Parse(b)
+	before := want6
+	switch again := before.Parse(b); {
+	case again != err, err == nil && before != got, err != nil && before != want6:
+		panic("not the same in place of another tuple")
+	}
+	if guarded[0] != 0xa5 || guarded[len(guarded)-1] != 0x5a || !bytes.Equal(b, ip) {
 		panic("Parse wrote")
 	}
 	return got, err
