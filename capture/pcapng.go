@@ -39,8 +39,13 @@ type pcapngFile struct {
 	ifaces  []iface // of this section
 	torn    bool    // bytes of this section were passed over, or it can't be read at all
 	trailer uint32  // the length that must stand here, behind a block too long for memory
+	credit  int     // bytes that heal may look at in vain
 	warn    func(string)
 }
+
+// creditPerByte is how many bytes heal may look at in vain for each that was read:
+// a file of nothing but broken blocks does not take for ever.
+const creditPerByte = 8
 
 // iface is an interface of a section.
 type iface struct {
@@ -90,7 +95,7 @@ func newPcapng(head []byte, filter string, warn func(string)) (*pcapngFile, erro
 	if _, err := compileFilter(filter, link); err != nil {
 		return nil, err
 	}
-	return &pcapngFile{filter: filter, order: binary.LittleEndian, layers: map[LinkType]layer{}, warn: warn}, nil
+	return &pcapngFile{filter: filter, order: binary.LittleEndian, layers: map[LinkType]layer{}, credit: lookahead, warn: warn}, nil
 }
 
 // usual implements format.
@@ -123,13 +128,14 @@ func (f *pcapngFile) next(b []byte, atEnd bool, p *Packet) (step, error) {
 	var damage error
 	if !f.lengthsAgree(b, size) {
 		if len(b) < lookahead && !atEnd {
-			return step{need: lookahead}, nil
+			return step{need: 2 * lookahead}, nil
 		}
 		damage = errLength
 		if size = f.heal(b, size, atEnd); size == 0 {
 			return step{}, errBlock
 		}
 	}
+	f.credit = min(f.credit+creditPerByte*int(size), lookahead)
 	isPacket, err := f.block(typ, b[8:size-4], p)
 	if err == nil {
 		err = damage
@@ -151,11 +157,13 @@ func (f *pcapngFile) heal(b []byte, size uint32, atEnd bool) uint32 {
 	if size >= minBlock && uint64(size) <= uint64(len(b)) && leads(int(size)) {
 		return size
 	}
-	for n := minBlock; n <= min(len(b), lookahead); n += 4 {
+	reach := min(len(b), f.credit)
+	for n := minBlock; n <= reach; n += 4 {
 		if f.order.Uint32(b[n-4:]) == uint32(n) && leads(n) {
 			return uint32(n)
 		}
 	}
+	f.credit -= reach
 	return 0
 }
 
