@@ -82,5 +82,7 @@ func datalinkName(t LinkType) string {
 
 // match says whether the filter lets through a frame that had wireLen bytes.
 func (f *filter) match(frame []byte, wireLen uint32) bool {
-	return C.matches(f.program, (*C.uchar)(unsafe.SliceData(frame)), C.bpf_u_int32(len(frame)), C.bpf_u_int32(wireLen)) != 0
+	n := C.matches(f.program, (*C.uchar)(unsafe.SliceData(frame)), C.bpf_u_int32(len(frame)), C.bpf_u_int32(wireLen))
+	runtime.KeepAlive(f) // else the program could be freed while it runs
+	return n != 0
 }

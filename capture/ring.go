@@ -254,18 +254,18 @@ func newSysfsCounters(name string) sysfsCounters {
 }
 
 // grown returns by how much they grew since the last call. Of an interface that
-// is gone, nothing is known.
+// is gone or has another name, nothing is known.
 func (c *sysfsCounters) grown() uint64 {
 	sum := uint64(0)
 	for _, file := range c.files {
-		b, _ := os.ReadFile(file)
+		b, err := os.ReadFile(file)
+		if err != nil {
+			return 0
+		}
 		n, _ := strconv.ParseUint(strings.TrimSpace(string(b)), 10, 64)
 		sum += n
 	}
-	grown := sum - c.last
-	if sum < c.last {
-		grown = 0
-	}
+	grown := sum - min(sum, c.last)
 	c.last = sum
 	return grown
 }

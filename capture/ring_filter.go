@@ -31,7 +31,11 @@ func (r *ring) setFilter(expr string) error {
 	return r.attach(joined(compiled, r.room))
 }
 
+// attach has the kernel run a program, which it looks through first.
 func (r *ring) attach(program []unix.SockFilter) error {
+	if len(program) > unix.BPF_MAXINSNS { // whose length need not fit below
+		return fmt.Errorf("attach filter: %d instructions, of which the kernel takes %d", len(program), unix.BPF_MAXINSNS)
+	}
 	fprog := unix.SockFprog{Len: uint16(len(program)), Filter: &program[0]}
 	return os.NewSyscallError("attach filter", unix.SetsockoptSockFprog(r.fd, unix.SOL_SOCKET, unix.SO_ATTACH_FILTER, &fprog))
 }
