@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/binary"
+	"errors"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -264,6 +265,42 @@ func TestIdlePipeEnds(t *testing.T) {
 	})
 	if err != nil || n != 28 {
 		t.Errorf("%d packets, %v", n, err)
+	}
+}
+
+// TestStopIsNoDamage: of what has come in part when the stop comes, nothing is
+// told.
+func TestStopIsNoDamage(t *testing.T) {
+	files := golden(t)
+	for _, name := range []string{"plain.nmsg", "ether4.pcap", "one_iface.pcapng"} {
+		var fds [2]int
+		if err := unix.Pipe2(fds[:], unix.O_CLOEXEC); err != nil {
+			t.Fatal(err)
+		}
+		unix.Write(fds[1], files[name][:len(files[name])-2])
+		ctx, cancel := context.WithTimeout(context.Background(), 200*time.Millisecond)
+		src, err := newSource(&input{name: "pipe", fd: fds[0], waits: true, ctx: ctx}, AnyFormat, Config{Log: quiet})
+		if err != nil {
+			t.Fatal(name, err)
+		}
+		err = src.Run(ctx, func([]Packet) error { return nil })
+		if st := src.Stats(); err != nil || st.Damaged > 0 || ctx.Err() == nil {
+			t.Errorf("%s: damaged %d, %v", name, st.Damaged, err)
+		}
+		cancel()
+		unix.Close(fds[1])
+	}
+}
+
+// TestErrorOfReadingIsNoDamage, also where what is read is compressed.
+func TestErrorOfReadingIsNoDamage(t *testing.T) {
+	for _, compressed := range []bool{false, true} {
+		in := &input{name: "memory", ctx: context.Background(), fd: -1, compressed: compressed}
+		src := newStream(in, bufio.NewReader(in), Config{Log: quiet})
+		err := src.Run(context.Background(), func([]Packet) error { return nil })
+		if st := src.Stats(); !errors.Is(err, unix.EBADF) || st.Damaged > 0 {
+			t.Errorf("compressed %v: damaged %d, %v", compressed, st.Damaged, err)
+		}
 	}
 }
 

@@ -6,9 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
-	"os"
-	"sync"
 )
 
 // file is a capture file: pcap or pcapng.
@@ -16,9 +13,7 @@ type file struct {
 	in     *input
 	win    window
 	format format
-	log    *slog.Logger
-	mu     sync.Mutex
-	stats  Stats
+	ledger
 }
 
 // format is the reader of a file format. It looks at bytes, never at the file.
@@ -45,8 +40,8 @@ type step struct {
 	isPacket bool
 }
 
-// lookahead is how much resync looks at to be sure. Twice as much is read, so
-// that what moves in memory is no more than what is passed over.
+// lookahead is how much is looked at to be sure behind damage. Twice as much is
+// read, so that what moves in memory is no more than what is passed over.
 const lookahead = windowSize / 4
 
 // errCut says that the input ends inside something.
@@ -54,7 +49,7 @@ var errCut = errors.New("cut short")
 
 // newFile reads the header of a capture. It returns ErrFormat where there is none.
 func newFile(in *input, r *bufio.Reader, cfg Config) (*file, error) {
-	f := &file{in: in, win: newWindow(r), log: cfg.logger(), stats: Stats{Name: in.name, Size: in.size}}
+	f := &file{in: in, win: newWindow(r), ledger: ledger{log: cfg.logger(), stats: Stats{Name: in.name, Size: in.size}}}
 	warn := func(msg string) { f.log.Warn(msg, "input", in.name) }
 	var err error
 	head, _ := r.Peek(28)
@@ -90,7 +85,7 @@ func (f *file) read(ctx context.Context, r *relay) error {
 		n, used := f.format.usual(f.win.bytes(), r.room())
 		f.win.pass(used)
 		r.took(n)
-		atEnd := f.win.err != nil
+		atEnd := f.win.err != nil && ctx.Err() == nil // what is on its way at the stop is not cut
 		st, err := f.format.next(f.win.bytes(), atEnd, &r.room()[0])
 		if st.isPacket {
 			r.took(1)
@@ -98,7 +93,7 @@ func (f *file) read(ctx context.Context, r *relay) error {
 		switch {
 		case err != nil && st.used > 0:
 			at := f.win.offset
-			f.damaged(at, err, f.win.skip(st.used))
+			f.damaged(r, at, err, f.win.skip(st.used))
 		case err != nil:
 			f.recover(ctx, err)
 		case st.used > 0:
@@ -128,7 +123,7 @@ func (f *file) recover(ctx context.Context, cause error) {
 			break
 		}
 	}
-	f.damaged(at, cause, f.win.offset-at)
+	f.damaged(f.win.relay, at, cause, f.win.offset-at)
 }
 
 // end is reached when no more bytes come, and says whether there is nothing
@@ -140,7 +135,7 @@ func (f *file) end(ctx context.Context) (done bool, err error) {
 	}
 	cause := errCut
 	if f.win.err != io.EOF {
-		if !f.in.compressed || errors.As(f.win.err, new(*os.PathError)) {
+		if !f.in.isCorrupt(f.win.err) {
 			return true, f.win.err
 		}
 		cause = f.win.err
@@ -151,35 +146,14 @@ func (f *file) end(ctx context.Context) (done bool, err error) {
 		return false, nil
 	}
 	if cause != errCut {
-		f.damaged(f.win.offset, cause, 0)
+		f.damaged(f.win.relay, f.win.offset, cause, 0)
 	}
 	return true, nil
 }
 
-// damaged counts a place and tells of it. A file that is all damage does not
-// fill the log.
-func (f *file) damaged(offset int64, cause error, skipped int64) {
-	f.win.relay.note(func() {
-		const told = 100
-		f.mu.Lock()
-		f.stats.Damaged++
-		n := f.stats.Damaged
-		f.mu.Unlock()
-		if n > told {
-			return
-		}
-		f.log.Warn("damaged input", "input", f.in.name, "offset", offset, "cause", cause, "skipped_bytes", skipped)
-		if n == told {
-			f.log.Warn("damaged input: further places are counted only", "input", f.in.name)
-		}
-	})
-}
-
 // Stats implements Source.
 func (f *file) Stats() Stats {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	s := f.stats
+	s := f.ledger.Stats()
 	s.Bytes = f.in.bytes.Load()
 	return s
 }

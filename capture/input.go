@@ -150,6 +150,12 @@ func (in *input) Read(b []byte) (int, error) {
 	}
 }
 
+// isCorrupt says whether an error other than the end means that what was compressed
+// is damaged, and not that it could not be read.
+func (in *input) isCorrupt(err error) bool {
+	return in.compressed && !errors.As(err, new(*os.PathError))
+}
+
 func (in *input) close() {
 	if in.fd > 0 {
 		unix.Close(in.fd)

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"net/netip"
 	"os"
 	"syscall"
 	"time"
@@ -18,18 +17,12 @@ import (
 type Listener struct {
 	conn *net.UDPConn
 	nmsg
-	drops  wrapping
-	told   time.Time // when damage was last told
-	untold uint64    // bad containers since
+	drops wrapping
 }
 
-const (
-	// receiveBuffer is asked for; the kernel may give less. It holds half a
-	// second of what a busy sensor sends.
-	receiveBuffer = 16 << 20
-	// tellEvery bounds how often bad datagrams are told of: anybody can send them.
-	tellEvery = 10 * time.Second
-)
+// receiveBuffer is asked for; the kernel may give less. It holds half a second of
+// what a busy sensor sends.
+const receiveBuffer = 16 << 20
 
 // Listen opens a socket at a host's port. A multicast address is joined on the
 // interface that the system chooses.
@@ -102,7 +95,6 @@ func (l *Listener) Run(ctx context.Context, fn func([]Packet) error) error {
 		switch {
 		case errors.Is(err, os.ErrDeadlineExceeded):
 			l.received(0, nil, now)
-			l.tell(now)
 			continue
 		case errors.Is(err, syscall.ECONNREFUSED), errors.Is(err, syscall.ENOMEM), errors.Is(err, syscall.ENOBUFS):
 			// Of something sent from this port, not of what is read; or the kernel
@@ -113,7 +105,7 @@ func (l *Listener) Run(ctx context.Context, fn func([]Packet) error) error {
 		}
 		l.received(n, oob[:k], now)
 		if bad := l.decode(buf[:n], from, now, r); bad != nil {
-			l.bad(bad, from, now)
+			l.log.Warn("bad datagram", "input", l.stats.Name, "from", from, "cause", bad)
 		}
 	}
 	return r.err
@@ -134,24 +126,4 @@ func (l *Listener) received(n int, oob []byte, now time.Time) {
 	l.stats.Bytes += uint64(n)
 	l.stats.KernelDropped += lost
 	l.mu.Unlock()
-}
-
-// bad tells of a datagram that is no container; of those that follow soon, only
-// how many they were.
-func (l *Listener) bad(cause error, from netip.AddrPort, now time.Time) {
-	if now.Sub(l.told) < tellEvery {
-		l.untold++
-		return
-	}
-	l.told = now
-	l.log.Warn("bad datagram", "input", l.stats.Name, "from", from, "cause", cause)
-}
-
-// tell makes up for what bad kept back.
-func (l *Listener) tell(now time.Time) {
-	if l.untold == 0 || now.Sub(l.told) < tellEvery {
-		return
-	}
-	l.log.Warn("more bad datagrams", "input", l.stats.Name, "number", l.untold)
-	l.told, l.untold = now, 0
 }

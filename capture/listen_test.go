@@ -140,8 +140,8 @@ func received(datagrams [][]byte) (all []string) {
 	return all
 }
 
-// TestEveryDatagramCutAndFlipped at every byte near its ends: what the others give comes, and no
-// tuple that was not there.
+// TestEveryDatagramCutAndFlipped at every byte near its ends: what the others give
+// comes, and no tuple that was not there.
 func TestEveryDatagramCutAndFlipped(t *testing.T) {
 	names, _ := filepath.Glob("../testdata/dgrams/*.dgrams")
 	if len(names) < 6 {

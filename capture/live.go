@@ -4,10 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"net"
 	"os"
-	"sync"
 	"sync/atomic"
 	"time"
 )
@@ -94,7 +92,6 @@ const (
 // again once it is back; what passes in between is not seen.
 type Live struct {
 	cfg     LiveConfig
-	log     *slog.Logger
 	handle  handle // nil while there is no interface
 	index   int    // of the interface in the kernel; 0 for "any"
 	layer   layer
@@ -105,15 +102,15 @@ type Live struct {
 	sampled time.Time // the last time
 	checked time.Time
 	stopped time.Time // when the context was found done
-	broken  time.Time // since when reads fail; zero while they don't
-	mu      sync.Mutex
-	stats   Stats
+	broken  time.Time // since when reads give errors and no packets; zero while they don't
+	ledger
 }
 
 // OpenLive opens an interface. Packets are captured from then on; from one that
 // is down, once it is up.
 func OpenLive(cfg LiveConfig) (*Live, error) {
-	l := &Live{cfg: cfg, log: cfg.logger(), hidden: cfg.Exclude, stats: Stats{Name: cfg.Interface, Seen: time.Now()}}
+	l := &Live{cfg: cfg, hidden: cfg.Exclude,
+		ledger: ledger{log: cfg.logger(), stats: Stats{Name: cfg.Interface, Seen: time.Now()}}}
 	err := l.open()
 	if errors.Is(err, errNotUp) {
 		// The filter's own mistakes are told now all the same.
@@ -220,6 +217,7 @@ func (l *Live) Run(ctx context.Context, fn func([]Packet) error) error {
 			if n < len(frames) {
 				return nil
 			}
+			l.broken = time.Time{}
 			last := frames[n-1].time
 			if passed := last.Sub(l.sampled); passed >= sampleEvery || passed < 0 {
 				l.sample(last)
@@ -377,11 +375,4 @@ func (l *Live) close() {
 	l.sample(time.Now())
 	l.handle.close()
 	l.handle = nil
-}
-
-// Stats implements Source.
-func (l *Live) Stats() Stats {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.stats
 }

@@ -5,9 +5,7 @@ import (
 	"context"
 	"errors"
 	"io"
-	"log/slog"
 	"net/netip"
-	"sync"
 	"time"
 
 	"nmsgsensor/encode"
@@ -49,12 +47,12 @@ func (s *stream) read(ctx context.Context, r *relay) error {
 		container, err := s.r.Next()
 		damage, isDamage := errors.AsType[*encode.DamageError](err)
 		switch {
+		case err != nil && ctx.Err() != nil: // what was on its way is not cut
+			return nil
 		case isDamage:
 			s.damaged(r, damage.Offset, damage.Cause, damage.Skipped)
 			continue
-		case ctx.Err() != nil:
-			return nil
-		case err == io.EOF || err != nil && s.in.compressed:
+		case err == io.EOF || err != nil && s.in.isCorrupt(err):
 			s.end(r, err)
 			return nil
 		case err != nil:
@@ -84,15 +82,6 @@ func (s *stream) end(r *relay, err error) {
 	}
 }
 
-func (s *stream) damaged(r *relay, offset int64, cause error, skipped int64) {
-	r.note(func() {
-		s.mu.Lock()
-		s.stats.Damaged++
-		s.mu.Unlock()
-		s.log.Warn("damaged input", "input", s.in.name, "offset", offset, "cause", cause, "skipped_bytes", skipped)
-	})
-}
-
 // Stats implements Source.
 func (s *stream) Stats() Stats {
 	st := s.nmsg.Stats()
@@ -102,17 +91,15 @@ func (s *stream) Stats() Stats {
 
 // nmsg is what streams and sockets have in common: containers in, packets out.
 type nmsg struct {
-	log     *slog.Logger
 	decoder encode.Decoder
-	mu      sync.Mutex
-	stats   Stats
+	ledger
 }
 
 func newNMSG(name string, size int64, cfg Config) nmsg {
 	if cfg.Filter != "" {
 		cfg.logger().Warn("filter is for frames, and not applied to NMSG", "input", name)
 	}
-	return nmsg{log: cfg.logger(), stats: Stats{Name: name, Size: size}}
+	return nmsg{ledger: ledger{log: cfg.logger(), stats: Stats{Name: name, Size: size}}}
 }
 
 // decode hands on the payloads of a container, whose bytes are borrowed until it
@@ -186,11 +173,4 @@ func (s *nmsg) publish(change func(*Stats)) {
 	if change != nil {
 		change(&s.stats)
 	}
-}
-
-// Stats implements Source.
-func (s *nmsg) Stats() Stats {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.stats
 }

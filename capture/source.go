@@ -12,6 +12,7 @@ package capture
 import (
 	"context"
 	"log/slog"
+	"sync"
 	"time"
 
 	"nmsgsensor/encode"
@@ -81,4 +82,29 @@ type Stats struct {
 	LostContainers uint64 // by the senders' sequence numbers
 	BadContainers  uint64 // that could not be decoded
 	LostFragments  uint64 // dropped because the others of their set never came or broke a bound
+}
+
+// ledger is what all sources have: counters, and a log.
+type ledger struct {
+	log   *slog.Logger
+	mu    sync.Mutex
+	stats Stats
+}
+
+// Stats implements Source.
+func (l *ledger) Stats() Stats {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.stats
+}
+
+// damaged counts a place where the input was broken and tells of it, when what
+// was read before is done with.
+func (l *ledger) damaged(r *relay, offset int64, cause error, skipped int64) {
+	r.note(func() {
+		l.mu.Lock()
+		l.stats.Damaged++
+		l.mu.Unlock()
+		l.log.Warn("damaged input", "input", l.stats.Name, "offset", offset, "cause", cause, "skipped_bytes", skipped)
+	})
 }
