@@ -24,9 +24,7 @@ type nmsgtool struct {
 
 func startCollector(t *testing.T) *nmsgtool {
 	t.Helper()
-	if _, err := exec.LookPath("nmsgtool"); err != nil {
-		t.Skip("nmsgtool is not on PATH")
-	}
+	needs(t, "nmsgtool")
 	c := &nmsgtool{t: t, file: filepath.Join(t.TempDir(), "got.nmsg")}
 	c.cmd = exec.Command("nmsgtool", "-dddd", "-l", "127.0.0.1/9430", "-w", c.file)
 	c.cmd.Stderr = &c.words
@@ -164,9 +162,7 @@ func TestEverythingToNmsgtool(t *testing.T) {
 
 // TestJSONThroughNmsgtool: it reads the lines and prints the same.
 func TestJSONThroughNmsgtool(t *testing.T) {
-	if _, err := exec.LookPath("nmsgtool"); err != nil {
-		t.Skip("nmsgtool is not on PATH")
-	}
+	needs(t, "nmsgtool")
 	dir := t.TempDir()
 	ours, theirs := filepath.Join(dir, "ours.json"), filepath.Join(dir, "theirs.json")
 	for _, flags := range [][]string{nil, {"--setsource", "0xab", "--setoperator", "4294967295", "--setgroup", "7"}} {

@@ -54,9 +54,7 @@ func TestCompletionScriptsAreOfTheirShells(t *testing.T) {
 			if status := run([]string{"completion", shell}, &script, &script); status != exitOK || !strings.Contains(script.String(), "__complete") {
 				t.Fatal(status, &script)
 			}
-			if _, err := exec.LookPath(shell); err != nil {
-				t.Skip("its syntax needs " + shell)
-			}
+			needs(t, shell)
 			cmd := exec.Command(shell, "-n", "/dev/stdin")
 			cmd.Stdin = &script
 			if out, err := cmd.CombinedOutput(); err != nil {

@@ -27,9 +27,7 @@ var differential = flag.Duration("differential", time.Second, "how long each dif
 // rounds calls fn with random numbers of their own until the time is over, in a
 // folder of its own.
 func rounds(t *testing.T, fn func(dir string, r *rand.Rand) (cases int)) {
-	if _, err := exec.LookPath("nmsgtool"); err != nil {
-		t.Skip("nmsgtool is not on PATH")
-	}
+	needs(t, "nmsgtool")
 	cases, n := 0, 0
 	for end := time.Now().Add(*differential); !t.Failed() && (n == 0 || time.Now().Before(end)); n++ {
 		seed := rand.Uint64()

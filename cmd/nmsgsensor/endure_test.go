@@ -11,7 +11,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
-	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -26,17 +25,6 @@ func ip(t *testing.T, args string) {
 	if out, err := exec.Command("ip", strings.Fields(args)...).CombinedOutput(); err != nil {
 		t.Fatalf("ip %s: %v: %s", args, err, out)
 	}
-}
-
-// number returns a counter of a line of counters.
-func number(t *testing.T, line, key string) int {
-	t.Helper()
-	m := regexp.MustCompile(`(?:^| )` + regexp.QuoteMeta(key) + `=(\d+)`).FindStringSubmatch(line)
-	if m == nil {
-		t.Fatalf("no %s in %s", key, line)
-	}
-	n, _ := strconv.Atoi(m[1])
-	return n
 }
 
 // get asks the sensor's HTTP server, on port 9431.
@@ -304,9 +292,7 @@ func TestWatchdogIsFed(t *testing.T) {
 
 // TestUnit has systemd look at the unit file.
 func TestUnit(t *testing.T) {
-	if _, err := exec.LookPath("systemd-analyze"); err != nil {
-		t.Skip("systemd-analyze is not on PATH")
-	}
+	needs(t, "systemd-analyze")
 	unit, err := os.ReadFile("nmsgsensor.service")
 	if err != nil {
 		t.Fatal(err)

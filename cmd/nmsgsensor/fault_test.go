@@ -32,22 +32,13 @@ func traced(t *testing.T, inject, path string, args ...string) *exec.Cmd {
 	return cmd
 }
 
-// countersOf is the last line.
-func countersOf(text string) string {
-	return text[strings.LastIndex(strings.TrimSpace(text), "\n")+1:]
-}
-
 // fed is what the tests feed through a pipe: so many payloads, of which so many
 // have a tuple.
 const fed, fedTuples = 84, 39
 
 func fedPipe(t *testing.T) *bytes.Reader {
 	t.Helper()
-	b, err := os.ReadFile("../../testdata/nmsg/plain.nmsg")
-	if err != nil {
-		t.Fatal(err)
-	}
-	return bytes.NewReader(bytes.Repeat(b, 3))
+	return bytes.NewReader(bytes.Repeat(golden(t, "nmsg/plain.nmsg"), 3))
 }
 
 // TestFaultsOfDatagrams: what was not sent is dropped and counted by its reason,

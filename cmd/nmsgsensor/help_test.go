@@ -75,11 +75,7 @@ func TestHelpFitsAScreen(t *testing.T) {
 // capture.pcap, and in a network namespace with an eth0 and a route.
 func TestExamplesRunAsWritten(t *testing.T) {
 	dir := t.TempDir()
-	capture, err := os.ReadFile("../../testdata/pcap/ether4.pcap")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(filepath.Join(dir, "capture.pcap"), capture, 0o666); err != nil {
+	if err := os.WriteFile(filepath.Join(dir, "capture.pcap"), golden(t, "pcap/ether4.pcap"), 0o666); err != nil {
 		t.Fatal(err)
 	}
 	text := helpText(t)
@@ -89,9 +85,7 @@ func TestExamplesRunAsWritten(t *testing.T) {
 				t.Error("not in the help")
 			}
 			if strings.Contains(e.command, "nmsgtool") {
-				if _, err := exec.LookPath("nmsgtool"); err != nil {
-					t.Skip("needs nmsgtool")
-				}
+				needs(t, "nmsgtool")
 			}
 			if strings.Contains(e.command, "eth0") {
 				enterNamespace(t)

@@ -56,14 +56,7 @@ func zeros(t *testing.T, w io.Writer, mib int) {
 // told once, with offset and cause, everything around it is read, and the process
 // stays below 64 MiB.
 func TestHostileInputsInConstantMemory(t *testing.T) {
-	data := func(name string) []byte {
-		b, err := os.ReadFile("../../testdata/" + name)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return b
-	}
-	six := data("nmsg/ipconn.nmsg") // tuples in one container
+	six := golden(t, "nmsg/ipconn.nmsg") // tuples in one container
 	inflating := func(claim uint32, mib int) []byte {
 		var body bytes.Buffer
 		binary.Write(&body, binary.BigEndian, claim)
@@ -89,7 +82,7 @@ func TestHostileInputsInConstantMemory(t *testing.T) {
 		b = append(b, 24, 0, 0, 0, 24, 0, 0, 0)
 		return block(6, append(b, 0x45, 0, 0, 24, 0, 0, 0, 0, 64, 17, 0, 0, 192, 0, 2, 1, 198, 51, 100, 2, 4, 210, 0, 53))
 	}
-	ether := data("pcap/ether4.pcap") // 13 tuples
+	ether := golden(t, "pcap/ether4.pcap") // 13 tuples
 	var zipped bytes.Buffer
 	gz := gzip.NewWriter(&zipped)
 	gz.Write(ether)

@@ -31,9 +31,7 @@ func enterNamespace(t *testing.T) {
 	if os.Getuid() != 0 {
 		t.Skip("needs root for a network namespace")
 	}
-	if _, err := exec.LookPath("ip"); err != nil {
-		t.Skip("needs ip(8) of iproute2")
-	}
+	needs(t, "ip")
 	runtime.LockOSThread() // never unlocked: the thread is of no use to others
 	if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
 		t.Skip("no network namespace to be had: ", err)

@@ -99,9 +99,7 @@ func TestManualHasEveryCounter(t *testing.T) {
 // TestManualIsWellFormed: mandoc(1) warns of nothing, and no line is wider than a
 // terminal of 80 columns.
 func TestManualIsWellFormed(t *testing.T) {
-	if _, err := exec.LookPath("mandoc"); err != nil {
-		t.Skip("needs mandoc(1)")
-	}
+	needs(t, "mandoc")
 	page := filepath.Join(t.TempDir(), "nmsgsensor.1")
 	if err := os.WriteFile(page, []byte(manual(t)), 0o666); err != nil {
 		t.Fatal(err)

@@ -6,12 +6,17 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
 	"syscall"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // process is the program at work.
@@ -100,8 +105,69 @@ func (p *process) stop(sig os.Signal) string {
 	if err := <-p.ended; err != nil {
 		p.t.Errorf("%v: %s", err, &p.stderr)
 	}
-	lines := strings.Split(strings.TrimSpace(p.stderr.String()), "\n")
-	return lines[len(lines)-1]
+	return countersOf(p.stderr.String())
+}
+
+// countersOf is the last line.
+func countersOf(text string) string {
+	text = strings.TrimSpace(text)
+	return text[strings.LastIndex(text, "\n")+1:]
+}
+
+// number returns a counter of a line of counters.
+func number(t *testing.T, line, key string) int {
+	t.Helper()
+	m := regexp.MustCompile(`(?:^| )` + regexp.QuoteMeta(key) + `=(\d+)`).FindStringSubmatch(line)
+	if m == nil {
+		t.Fatalf("no %s in %s", key, line)
+	}
+	n, _ := strconv.Atoi(m[1])
+	return n
+}
+
+// sums returns what a line of counters says was read, and the sum of delivered and
+// all reasons.
+func sums(t *testing.T, line string) (read, sum int) {
+	t.Helper()
+	for _, m := range regexp.MustCompile(` ([a-z_]+)=(\d+)`).FindAllStringSubmatch(line, -1) {
+		if n, _ := strconv.Atoi(m[2]); !slices.Contains([]string{"read", "cut", "unique_evicted"}, m[1]) {
+			sum += n
+		}
+	}
+	return number(t, line, "nmsgsensor: read"), sum
+}
+
+// needs skips a test where a program is not on PATH.
+func needs(t *testing.T, program string) {
+	t.Helper()
+	if _, err := exec.LookPath(program); err != nil {
+		t.Skip("needs " + program)
+	}
+}
+
+// makePipe makes a named pipe and opens it, without waiting for the other side.
+func makePipe(t *testing.T, flags int) (name string, f *os.File) {
+	t.Helper()
+	name = filepath.Join(t.TempDir(), "pipe")
+	if err := unix.Mkfifo(name, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	f, err := os.OpenFile(name, flags|unix.O_NONBLOCK, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { f.Close() })
+	return name, f
+}
+
+// golden reads a file of the project's testdata folder.
+func golden(t testing.TB, name string) []byte {
+	t.Helper()
+	b, err := os.ReadFile("../../testdata/" + name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
 }
 
 // awaits asks for counters until one has a value, and returns the line of them.

@@ -82,10 +82,7 @@ func screen(t *testing.T, text string, columns int) string {
 // manyPackets makes a capture of some megabytes.
 func manyPackets(t *testing.T) string {
 	t.Helper()
-	capture, err := os.ReadFile("../../testdata/pcap/ether4.pcap")
-	if err != nil {
-		t.Fatal(err)
-	}
+	capture := golden(t, "pcap/ether4.pcap")
 	const header = 24
 	name := filepath.Join(t.TempDir(), "many.pcap")
 	many := append(capture[:header:header], bytes.Repeat(capture[header:], 2000)...)
@@ -100,15 +97,7 @@ func manyPackets(t *testing.T) string {
 func TestProgressComesAndGoesWithoutTrace(t *testing.T) {
 	const columns = 1000 // more than a line of counters, which would hide what it covers
 	ours, theirs := openTerminal(t, columns)
-	pipe := filepath.Join(t.TempDir(), "pipe")
-	if err := unix.Mkfifo(pipe, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	reader, err := os.OpenFile(pipe, os.O_RDONLY|unix.O_NONBLOCK, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer reader.Close()
+	pipe, reader := makePipe(t, os.O_RDONLY)
 	cmd := exec.Command("nmsgsensor", "-q", "-w", pipe, "--stats", "700ms", manyPackets(t))
 	cmd.Env = append(os.Environ(), "TERM=xterm", "GORACE=atexit_sleep_ms=0")
 	cmd.Stderr = theirs

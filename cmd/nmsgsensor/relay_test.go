@@ -16,10 +16,7 @@ import (
 // goldenDatagrams are those that nmsgtool sent.
 func goldenDatagrams(t *testing.T, name string) (all [][]byte) {
 	t.Helper()
-	b, err := os.ReadFile("../../testdata/dgrams/" + name)
-	if err != nil {
-		t.Fatal(err)
-	}
+	b := golden(t, "dgrams/"+name)
 	for len(b) > 0 {
 		n := binary.BigEndian.Uint32(b)
 		all, b = append(all, b[4:4+n]), b[4+n:]

@@ -2,32 +2,18 @@ package main
 
 import (
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
-
-	"golang.org/x/sys/unix"
 )
 
 // feedPipe makes a named pipe and fills in what the sensor reads first.
 func feedPipe(t *testing.T) (name string, feed func()) {
 	t.Helper()
-	name = filepath.Join(t.TempDir(), "pipe")
-	if err := unix.Mkfifo(name, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	in, err := os.OpenFile(name, os.O_RDWR, 0) // never waits for the other side, nor ends
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { in.Close() })
-	containers, err := os.ReadFile("../../testdata/nmsg/plain.nmsg")
-	if err != nil {
-		t.Fatal(err)
-	}
+	name, in := makePipe(t, os.O_RDWR) // which never ends
+	containers := golden(t, "nmsg/plain.nmsg")
 	feed = func() {
 		if _, err := in.Write(containers); err != nil {
 			t.Fatal(err)
@@ -70,9 +56,8 @@ func TestHangupRotates(t *testing.T) {
 		if strings.HasSuffix(name, ".json") {
 			continue
 		}
-		out, err := exec.Command("nmsgsensor", "-q", "-r", name).CombinedOutput()
-		if err != nil || !strings.Contains(string(out), "read=28 ") {
-			t.Errorf("%v: %s", err, out)
+		if n := payloadsOf(t, name); n != payloads {
+			t.Errorf("%s: %d payloads", name, n)
 		}
 	}
 }

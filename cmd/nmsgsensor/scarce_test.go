@@ -42,9 +42,14 @@ func TestOutOfDescriptors(t *testing.T) {
 		t.Skip("limits can't be set: ", err)
 	}
 	sensor.cmd.Process.Signal(syscall.SIGHUP)
-	for left := 1; left > 0; time.Sleep(time.Millisecond) {
+	for end := time.Now().Add(patience); ; time.Sleep(time.Millisecond) {
 		parts, _ := filepath.Glob(filepath.Join(filepath.Dir(base), ".*.part"))
-		left = len(parts)
+		if len(parts) == 0 {
+			break
+		}
+		if time.Now().After(end) {
+			t.Fatalf("%v: %s", parts, &sensor.stderr)
+		}
 	}
 	write()
 	sensor.awaits("out."+base+".dropped", 28)
@@ -75,15 +80,7 @@ func TestOutOfDescriptors(t *testing.T) {
 // the kernel drops meanwhile is counted, and nothing else is lost.
 func TestBlockedReader(t *testing.T) {
 	enterNamespace(t)
-	pipe := filepath.Join(t.TempDir(), "pipe")
-	if err := unix.Mkfifo(pipe, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	reader, err := os.OpenFile(pipe, os.O_RDONLY|unix.O_NONBLOCK, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer reader.Close()
+	pipe, reader := makePipe(t, os.O_RDONLY)
 	sensor := startSensor(t, "-q", "-i", "vb", "-B", "64", "--flush", "1ms", "-o", pipe)
 	send, frame := sender(t, "va"), framesOf(t, "ether4.pcap")[0]
 	const n = 5000

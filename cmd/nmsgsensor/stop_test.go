@@ -7,8 +7,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"regexp"
-	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -86,10 +84,7 @@ func load(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { conn.Close(); collector.Close() })
-	container, err := os.ReadFile("../../testdata/nmsg/ipconn.nmsg")
-	if err != nil {
-		t.Fatal(err)
-	}
+	container := golden(t, "nmsg/ipconn.nmsg")
 	send, frames := sender(t, "va"), framesOf(t, "ether4.pcap")
 	pace := time.NewTicker(time.Millisecond)
 	var sending sync.WaitGroup
@@ -117,13 +112,8 @@ func load(t *testing.T) {
 // addsUp holds the counters against each other and against the files.
 func addsUp(t *testing.T, in func(string) string, line string) {
 	t.Helper()
-	read, delivered, sum := number(t, line, "nmsgsensor: read"), number(t, line, "delivered"), 0
-	for _, m := range regexp.MustCompile(` ([a-z_]+)=(\d+)`).FindAllStringSubmatch(line, -1) {
-		if n, _ := strconv.Atoi(m[2]); m[1] != "cut" && m[1] != "read" {
-			sum += n
-		}
-	}
-	if read != sum {
+	delivered := number(t, line, "delivered")
+	if read, sum := sums(t, line); read != sum {
 		t.Errorf("%d of %d: %s", sum, read, line)
 	}
 	for _, name := range []string{in("ipconn"), in("json"), in("text"), "127.0.0.1/9441", "localhost/9442", "127.0.0.1/9443"} {
