@@ -10,7 +10,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -21,6 +20,8 @@ import (
 	"github.com/google/gopacket/pcap"
 	"github.com/google/gopacket/pcapgo"
 	"golang.org/x/sys/unix"
+
+	"nmsgsensor/tuple/guard"
 )
 
 // kept is a Packet that was kept.
@@ -63,23 +64,6 @@ func inMemory(t testing.TB, b []byte) *input {
 		t.Fatal(n, err)
 	}
 	return in
-}
-
-// allocates holds fn to that many bytes of memory. Others may allocate
-// meanwhile, so it may try again.
-func allocates(t testing.TB, most int, fn func()) {
-	t.Helper()
-	var used uint64
-	for range 3 {
-		var before, after runtime.MemStats
-		runtime.ReadMemStats(&before)
-		fn()
-		runtime.ReadMemStats(&after)
-		if used = after.TotalAlloc - before.TotalAlloc; used <= uint64(most) {
-			return
-		}
-	}
-	t.Fatalf("%d bytes were allocated, %d are allowed", used, most)
 }
 
 // The memory that reading a capture may take in all: windows and batches, and
@@ -197,7 +181,7 @@ func addFiles(f *testing.F, pattern string) {
 // checkFile reads a capture, within bounds, and returns the packets, nil where
 // damage was seen. They are the same in another capture.
 func checkFile(t *testing.T, b []byte) []kept {
-	allocates(t, fileBase+filePerByte*len(b), drain(t, b))
+	guard.Memory(t, fileBase+filePerByte*len(b), drain(t, b))
 	got, st, err := readKept(t, b)
 	if st.Damaged > uint64(len(b)) || len(got) > len(b) {
 		t.Fatalf("%d packets, %d damaged places of %d bytes", len(got), st.Damaged, len(b))
@@ -340,7 +324,7 @@ func FuzzOpen(f *testing.F) {
 	}
 	const archives = 100 << 20
 	f.Fuzz(func(t *testing.T, b []byte) {
-		allocates(t, archives+filePerByte*len(b), drain(t, b))
+		guard.Memory(t, archives+filePerByte*len(b), drain(t, b))
 		got, st, err := readKept(t, b)
 		z, zerr := gzip.NewReader(bytes.NewReader(b))
 		if zerr != nil || err != nil {

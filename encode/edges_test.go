@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"nmsgsensor/tuple"
+	"nmsgsensor/tuple/guard"
 )
 
 // changed calls fn with b cut at each place, and with each byte of it changed in
@@ -43,9 +44,9 @@ func TestEachByteChanged(t *testing.T) {
 	}
 	packet := appendPacketMessage(nil, []byte("\x45ip packet"))
 	for _, b := range [][]byte{packet, append(packet, packet...), append(packet, 0x78, 1), appendPacketMessage(nil, nil), appendPacketMessage(nil, make([]byte, keyPacketData)), appendPacketMessage(nil, make([]byte, 200))} {
-		changed(b, func(b []byte) { guarded(t, b, func(b []byte) { checkPacket(t, b) }) })
+		changed(b, func(b []byte) { guard.Bytes(t, b, func(b []byte) { checkPacket(t, b) }) })
 	}
-	changed(appendIPConnMessage(nil, &someTuple), func(b []byte) { guarded(t, b, func(b []byte) { checkIPConn(t, b) }) })
+	changed(appendIPConnMessage(nil, &someTuple), func(b []byte) { guard.Bytes(t, b, func(b []byte) { checkIPConn(t, b) }) })
 }
 
 func TestVarintsAtEveryLength(t *testing.T) {

@@ -14,6 +14,7 @@ import (
 	"google.golang.org/protobuf/types/dynamicpb"
 
 	"nmsgsensor/tuple"
+	"nmsgsensor/tuple/guard"
 )
 
 // messages are base:packet and base:ipconn for the protobuf runtime, as in
@@ -58,8 +59,8 @@ func FuzzMessages(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, b []byte) {
 		const most = 1 << 10 // an error or two; nothing grows
-		allocates(t, most, func() { ParsePacket(b); ParseIPConn(b) })
-		guarded(t, b, func(b []byte) {
+		guard.Memory(t, most, func() { ParsePacket(b); ParseIPConn(b) })
+		guard.Bytes(t, b, func(b []byte) {
 			checkPacket(t, b)
 			checkIPConn(t, b)
 		})

@@ -12,6 +12,8 @@ import (
 	"testing"
 	"testing/iotest"
 	"time"
+
+	"nmsgsensor/tuple/guard"
 )
 
 // FuzzFragments feeds a Decoder with containers that come one behind the other,
@@ -31,7 +33,7 @@ func FuzzFragments(f *testing.F) {
 				most += int(min(binary.BigEndian.Uint32(r[HeaderSize:]), MaxContainer)) * decoderPerByte
 			}
 		}
-		allocates(t, most, func() { feed(t, b) })
+		guard.Memory(t, most, func() { feed(t, b) })
 		if len(b) > 0 {
 			checkPieces(t, b, int(piece)+1, order)
 		}
@@ -109,7 +111,7 @@ func FuzzReader(f *testing.F) {
 	f.Add(slices.Concat([]byte("NMSGNMS"), read(f, "nmsg/ipconn.nmsg"), []byte("NMSG\x00\x02\x00\x0f\xff\xff")))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		const most = firstBuffer + 2*MaxContainer + 64<<10
-		allocates(t, most+256*len(b), func() { // a DamageError may stand for a single byte
+		guard.Memory(t, most+256*len(b), func() { // a DamageError may stand for a single byte
 			for r := NewReader(bytes.NewReader(b)); ; {
 				if _, err := r.Next(); err == io.EOF {
 					return
@@ -171,10 +173,10 @@ func FuzzInflate(f *testing.F) {
 	f.Add(d.append([]byte{0, 16, 0, 0}, make([]byte, MaxContainer)))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		// Whatever b is; a byte more than a container, in a power of two.
-		allocates(t, decoderBase+2*MaxContainer, func() { new(inflater).inflate(b) })
+		guard.Memory(t, decoderBase+2*MaxContainer, func() { new(inflater).inflate(b) })
 		var got []byte
 		var err error
-		guarded(t, b, func(b []byte) {
+		guard.Bytes(t, b, func(b []byte) {
 			got, err = new(inflater).inflate(b)
 		})
 		if want, ok := inflateByPeer(b); ok != (err == nil) || !bytes.Equal(got, want) {

@@ -3,9 +3,10 @@ package output
 import (
 	"net"
 	"regexp"
-	"runtime"
 	"strings"
 	"testing"
+
+	"nmsgsensor/tuple/guard"
 )
 
 func TestSockspec(t *testing.T) {
@@ -38,13 +39,8 @@ func FuzzSockspec(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, s string) {
 		const base, perByte = 8 << 10, 64 // an error holds s, a list of fields its commas
-		var before, after runtime.MemStats
-		runtime.ReadMemStats(&before)
+		guard.Memory(t, base+perByte*len(s), func() { ParseSockspec(s) })
 		spec, err := ParseSockspec(s)
-		runtime.ReadMemStats(&after)
-		if used := after.TotalAlloc - before.TotalAlloc; used > uint64(base+perByte*len(s)) {
-			t.Fatalf("%d bytes for %d", used, len(s))
-		}
 		if err != nil {
 			// Four numbers out of their bounds, or a host that is none.
 			m := grammar.FindStringSubmatch(s)

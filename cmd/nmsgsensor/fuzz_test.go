@@ -7,7 +7,6 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
-	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -17,6 +16,8 @@ import (
 
 	"github.com/BurntSushi/toml"
 	"github.com/spf13/pflag"
+
+	"nmsgsensor/tuple/guard"
 )
 
 // newFlags returns the flags and what they set.
@@ -96,23 +97,6 @@ func written(f *pflag.Flag, o *options) (all []string) {
 	return []string{f.Value.String()}
 }
 
-// allocates holds fn to that many bytes of memory. Others may allocate
-// meanwhile, so it may try again.
-func allocates(t testing.TB, most int, fn func()) {
-	t.Helper()
-	var used uint64
-	for range 3 {
-		var before, after runtime.MemStats
-		runtime.ReadMemStats(&before)
-		fn()
-		runtime.ReadMemStats(&after)
-		if used = after.TotalAlloc - before.TotalAlloc; used <= uint64(most) {
-			return
-		}
-	}
-	t.Fatalf("%d bytes were allocated, %d are allowed", used, most)
-}
-
 // The memory that a value may take: 65,535 ports in a list that doubles, and so
 // much for each byte.
 const (
@@ -140,7 +124,7 @@ func FuzzFlags(f *testing.F) {
 		name := all[int(which)%len(all)]
 		flags, opt := newFlags()
 		var err error
-		allocates(t, valueBase+valuePerByte*len(value), func() {
+		guard.Memory(t, valueBase+valuePerByte*len(value), func() {
 			flags, opt = newFlags()
 			err = flags.Set(name, value)
 		})
@@ -226,7 +210,7 @@ func FuzzConfig(f *testing.F) {
 			args, err := configure(flags, file, nil)
 			return opt, args, err
 		}
-		allocates(t, valueBase+valuePerByte*len(b), func() { read(b) })
+		guard.Memory(t, valueBase+valuePerByte*len(b), func() { read(b) })
 		opt, args, err := read(b)
 		if err != nil {
 			if strings.Count(err.Error(), "\n") > strings.Count(string(b), "\n") {
