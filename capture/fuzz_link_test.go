@@ -94,6 +94,9 @@ var linkDifferences = []struct {
 	{"LINKTYPE_LINUX_SLL, _SLL2: the device's type says whether the protocol is an ethertype", func(s linkSeen) bool {
 		return (s.link == linkSLL || s.link == linkSLL2) && s.skip == NotIP
 	}},
+	{"packet(7): Linux tells the protocol behind all VLAN tags, and takes the outermost alone off; gopacket takes the tag for IP", func(s linkSeen) bool {
+		return (s.link == linkSLL || s.link == linkSLL2) && s.peer == headerOf[s.link] && s.at == s.peer+4
+	}},
 	{"RFC 1042: what is not AA-AA-03 is no SNAP; another OUI than 0 has no ethertype", func(s linkSeen) bool {
 		for i := range s.frame[1:] { // gopacket leaves the lowest bits of both out
 			if s.frame[i]|1 == 0xab && s.frame[i+1]|1 == 0xab && !bytes.HasPrefix(s.frame[i:], []byte{0xaa, 0xaa, 3, 0, 0, 0}) {

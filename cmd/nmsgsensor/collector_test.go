@@ -69,12 +69,24 @@ func (c *nmsgtool) stop() {
 // end ends it once it has read everything, and returns what it said.
 func (c *nmsgtool) end() string {
 	c.t.Helper()
-	c.awaits(func(line string) bool { return strings.Contains(line, ":00000000 00:") }) // nothing waits to be read
+	// Nothing waits to be read, and it is at work on nothing that it has read.
+	c.awaits(func(line string) bool { return strings.Contains(line, ":00000000 00:") && c.sleeps() })
 	if err := c.cmd.Process.Signal(os.Interrupt); err != nil {
 		c.t.Fatal("the collector is gone: ", err, &c.words)
 	}
 	c.cmd.Wait() // its status is 1 after a signal
 	return c.words.String()
+}
+
+// sleeps says whether all its threads do (proc(5), stat).
+func (c *nmsgtool) sleeps() bool {
+	stats, _ := filepath.Glob("/proc/" + strconv.Itoa(c.cmd.Process.Pid) + "/task/*/stat")
+	for _, name := range stats {
+		if b, err := os.ReadFile(name); err != nil || !bytes.Contains(b, []byte(") S ")) {
+			return false
+		}
+	}
+	return len(stats) > 0
 }
 
 // writePackets writes a capture of IP packets of these lengths, a third of them
