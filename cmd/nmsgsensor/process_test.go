@@ -102,8 +102,14 @@ func (p *process) hears(want string) {
 func (p *process) stop(sig os.Signal) string {
 	p.t.Helper()
 	p.cmd.Process.Signal(sig)
-	if err := <-p.ended; err != nil {
-		p.t.Errorf("%v: %s", err, &p.stderr)
+	select {
+	case err := <-p.ended:
+		if err != nil {
+			p.t.Errorf("%v: %s", err, &p.stderr)
+		}
+	case <-time.After(patience):
+		p.cmd.Process.Signal(syscall.SIGQUIT) // it says where it is
+		p.t.Fatalf("does not stop: %v: %s", <-p.ended, &p.stderr)
 	}
 	return countersOf(p.stderr.String())
 }
@@ -158,6 +164,24 @@ func makePipe(t *testing.T, flags int) (name string, f *os.File) {
 	}
 	t.Cleanup(func() { f.Close() })
 	return name, f
+}
+
+// awaitBytes waits until something is in a pipe. Before anybody has opened it to
+// write, a reader is at its end.
+func awaitBytes(t *testing.T, reader *os.File) {
+	t.Helper()
+	reader.SetReadDeadline(time.Now().Add(patience))
+	conn, err := reader.SyscallConn()
+	if err == nil {
+		err = conn.Read(func(fd uintptr) bool {
+			n, _ := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, 0)
+			return n > 0
+		})
+	}
+	if err != nil {
+		t.Fatal("nothing was written: ", err)
+	}
+	reader.SetReadDeadline(time.Time{})
 }
 
 // golden reads a file of the project's testdata folder.

@@ -87,6 +87,7 @@ func TestBlockedReader(t *testing.T) {
 	for range n {
 		send(frame)
 	}
+	awaitBytes(t, reader)
 	text := make(chan []byte, 1) // all of it, once; has room for it
 	go func() {
 		var all bytes.Buffer
