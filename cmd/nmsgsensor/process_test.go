@@ -47,7 +47,7 @@ func (w *words) String() string {
 }
 
 // patience is how long a test waits for what must come.
-const patience = 20 * time.Second
+const patience = time.Minute
 
 // startSensor starts the program and waits until it says that it is ready, in
 // the way of sd_notify(3).
