@@ -19,9 +19,13 @@ const (
 	maxQueue = 64
 	// sendBuffer is asked for; the kernel may give less.
 	sendBuffer = 4 << 20
-	// maxTries is how often a datagram is tried again: what the network says of
-	// datagrams that had left before, the kernel tells in place of trying it.
-	maxTries = 3
+	// manyTries is how often a datagram is tried again: what the network says of
+	// datagrams that had left before, the kernel tells in place of trying it. A host
+	// that is not there brings an error for each of the hundred or so that waited for
+	// its link address, and they can come as fast as we try.
+	manyTries = 128
+	// fewTries is how often where the last one was lost after all.
+	fewTries = 3
 )
 
 // destination is one collector. All but its counters and its address is guarded
@@ -35,6 +39,7 @@ type destination struct {
 	set   uint32 // id of the next set of fragments; counted, as two of one id would end a collector
 
 	socket  socket
+	tries   int  // that the next datagram has
 	astray  bool // the last failure may be that of the address it has here
 	address address
 	opened  func(local, remote netip.AddrPort) // see UDPConfig
@@ -62,6 +67,7 @@ func newDestination(spec Sockspec, port uint16, cfg *UDPConfig) *destination {
 		seq:    encode.Sequence{ID: rand.Uint64()},
 		set:    rand.Uint32(),
 		socket: socket{fd: -1},
+		tries:  manyTries,
 	}
 	d.address.start(spec.Host, port)
 	if spec.Rate > 0 {
@@ -209,11 +215,11 @@ func (d *destination) transmit(n int) {
 			} else if d.worked() {
 				d.address.settled()
 			}
-			tries = 0
+			tries, d.tries = 0, manyTries
 			continue
 		}
 		f := failureOf(err)
-		if f != full && tries < maxTries {
+		if f != full && tries < d.tries {
 			told, tries = err, tries+1
 			continue
 		}
@@ -222,7 +228,7 @@ func (d *destination) transmit(n int) {
 			end = n
 		}
 		d.lose(i, end, f, err)
-		i, tries = end, 0
+		i, tries, d.tries = end, 0, fewTries
 	}
 }
 
