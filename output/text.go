@@ -2,7 +2,6 @@ package output
 
 import (
 	"errors"
-	"net/netip"
 	"strconv"
 	"time"
 
@@ -94,7 +93,15 @@ func (l *Lines) appendText(b []byte, r *Record) []byte {
 	} else {
 		b = append(b, "] [1:12 base packet] ["...)
 	}
-	labels := r.Labels.Or(l.payloads.Labels)
+	if labels := r.Labels.Or(l.payloads.Labels); labels == (encode.Labels{}) {
+		b = append(b, "] [] [] \n"...) // nearly always, and at once
+	} else {
+		b = appendLabels(b, labels)
+	}
+	return append(AppendTuple(b, &r.Tuple), '\n')
+}
+
+func appendLabels(b []byte, labels encode.Labels) []byte {
 	if labels.Source != 0 {
 		b = appendHex8(b, labels.Source)
 	}
@@ -106,64 +113,33 @@ func (l *Lines) appendText(b []byte, r *Record) []byte {
 	if labels.Group != 0 {
 		b = strconv.AppendUint(b, uint64(labels.Group), 10)
 	}
-	b = append(b, "] \n"...)
-	return append(AppendTuple(b, &r.Tuple), '\n')
+	return append(b, "] \n"...)
 }
 
 // AppendTuple appends a tuple as it stands in the text.
 func AppendTuple(b []byte, t *tuple.Tuple) []byte {
-	b = appendAddr(b, t.Src)
-	b = append(b, '.')
-	b = strconv.AppendUint(b, uint64(t.SrcPort), 10)
-	b = append(b, " --> "...)
-	b = appendAddr(b, t.Dst)
-	b = append(b, '.')
-	b = strconv.AppendUint(b, uint64(t.DstPort), 10)
-	b = append(b, " ("...)
-	b = strconv.AppendUint(b, uint64(t.Proto), 10)
-	return append(b, ')')
-}
-
-// appendAddr appends an address as inet_ntop(3) writes it, which nmsgtool uses.
-// That is RFC 5952 but for the IPv4-compatible addresses, ::192.0.2.1.
-func appendAddr(b []byte, a netip.Addr) []byte {
-	if a.Is6() && !a.Is4In6() {
-		if v := a.As16(); isIPv4Compatible(&v) {
-			return netip.AddrFrom4([4]byte(v[12:])).AppendTo(append(b, "::"...))
-		}
-	}
-	return a.AppendTo(b)
-}
-
-// isIPv4Compatible says whether the first six of the eight groups are 0 and the
-// seventh is not.
-func isIPv4Compatible(v *[16]byte) bool {
-	return [12]byte(v[:12]) == [12]byte{} && (v[12] != 0 || v[13] != 0)
-}
-
-func appendHex8(b []byte, v uint32) []byte {
-	const digits = "0123456789abcdef"
-	for shift := 28; shift >= 0; shift -= 4 {
-		b = append(b, digits[v>>shift&15])
-	}
-	return b
+	b = append(appendAddr(b, &t.Src), '.')
+	b = append(appendPort(b, t.SrcPort), " --> "...)
+	b = append(appendAddr(b, &t.Dst), '.')
+	b = append(appendPort(b, t.DstPort), " ("...)
+	return append(appendSmall(b, uint(t.Proto)), ')')
 }
 
 // clock formats times. It keeps the text of the last second, which most
 // records share with the one before.
 type clock struct {
 	sec  int64
-	text []byte
+	text []byte // with the point
 }
 
 // append appends t in UTC, to the nanosecond.
 func (c *clock) append(b []byte, t time.Time) []byte {
 	if sec := t.Unix(); sec != c.sec || c.text == nil {
-		c.sec, c.text = sec, t.UTC().AppendFormat(c.text[:0], "2006-01-02 15:04:05")
+		c.sec, c.text = sec, t.UTC().AppendFormat(c.text[:0], "2006-01-02 15:04:05.")
 	}
 	b = append(b, c.text...)
-	point := len(b)
-	b = strconv.AppendUint(b, 1e9+uint64(t.Nanosecond()), 10) // with all its zeros
-	b[point] = '.'
-	return b
+	nsec := uint(t.Nanosecond())
+	b = appendThree(b, nsec/1e6)
+	b = appendThree(b, nsec/1e3%1e3)
+	return appendThree(b, nsec%1e3)
 }
