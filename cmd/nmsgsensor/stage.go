@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"slices"
 	"sync"
 	"time"
 
@@ -14,8 +15,10 @@ import (
 
 // stage is where all sources meet all sinks.
 type stage struct {
-	mu      sync.Mutex // over everything: sources call from their own goroutines
+	mu      sync.Mutex      // over everything: sources call from their own goroutines
+	records []output.Record // of the batch at hand
 	sinks   []output.Sink
+	hands   []hand           // see write
 	talkers *talkers.Talkers // nil where nobody looks
 	unique  *unique          // nil where a tuple is emitted each time that it comes
 	left    uint64           // packets until the count is reached; 0 where there is none
@@ -36,34 +39,31 @@ func (e sinkError) Unwrap() error { return e.error }
 // is passed over; nil for a source that has none.
 func (s *stage) intake(t *tally, own *ownTraffic) func([]capture.Packet) error {
 	var now tally // of this goroutine; copied to t after each batch
-	var r output.Record
 	return func(batch []capture.Packet) error {
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		err := s.failed
+		if s.failed != nil {
+			return s.failed
+		}
+		s.records = slices.Grow(s.records[:0], len(batch))
+		var done error
 		for i := range batch {
-			if err != nil {
+			if done = s.packet(&now, &batch[i], own); done != nil {
 				break
 			}
-			err = s.packet(&now, &batch[i], &r, own)
 		}
 		s.counters.Lock()
 		*t = now
 		s.counters.Unlock()
-		if err == nil || err == errDone {
-			if failed := s.push(); failed != nil {
-				err = failed
-			}
+		if s.fail(s.write()); s.failed != nil {
+			return s.failed
 		}
-		if err != nil && err != errDone && s.failed == nil {
-			s.failed = err
-		}
-		return err
+		return done
 	}
 }
 
-// packet takes one packet all the way.
-func (s *stage) packet(t *tally, p *capture.Packet, r *output.Record, own *ownTraffic) error {
+// packet makes a record of a packet, for which there is room.
+func (s *stage) packet(t *tally, p *capture.Packet, own *ownTraffic) error {
 	t.read++
 	if p.Cut {
 		t.cut++
@@ -75,6 +75,8 @@ func (s *stage) packet(t *tally, p *capture.Packet, r *output.Record, own *ownTr
 		}
 		return s.countdown()
 	}
+	n := len(s.records)
+	r := &s.records[:n+1][n]
 	r.Time, r.Labels, r.Packet, r.Message = p.Time, p.Labels, nil, nil
 	if p.Tuple != nil {
 		r.Tuple, r.HasTuple, r.Type = *p.Tuple, true, encode.TypeIPConn
@@ -101,11 +103,7 @@ func (s *stage) packet(t *tally, p *capture.Packet, r *output.Record, own *ownTr
 	if r.HasTuple {
 		s.emit(t, r)
 	}
-	for _, sink := range s.sinks {
-		if err := sink.Write(r); err != nil {
-			return sinkError{err}
-		}
-	}
+	s.records = s.records[:n+1]
 	return s.countdown()
 }
 
@@ -137,26 +135,12 @@ func (s *stage) countdown() error {
 	return nil
 }
 
-// push sends what sinks have ready.
-func (s *stage) push() error {
-	for _, sink := range s.sinks {
-		if p, ok := sink.(output.Pusher); ok {
-			if err := p.Push(); err != nil {
-				return sinkError{err}
-			}
-		}
-	}
-	return nil
-}
-
 // flush sends what waits in these sinks.
 func (s *stage) flush(sinks []output.Sink) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, sink := range sinks {
-		if err := sink.Flush(); err != nil && s.failed == nil {
-			s.failed = sinkError{err}
-		}
+		s.fail(sink.Flush())
 	}
 }
 
@@ -166,10 +150,15 @@ func (s *stage) rotate() {
 	defer s.mu.Unlock()
 	for _, sink := range s.sinks {
 		if r, ok := sink.(output.Rotator); ok {
-			if err := r.Rotate(); err != nil && s.failed == nil {
-				s.failed = sinkError{err}
-			}
+			s.fail(r.Rotate())
 		}
+	}
+}
+
+// fail keeps the first error of a sink, if this is one.
+func (s *stage) fail(err error) {
+	if err != nil && s.failed == nil {
+		s.failed = sinkError{err}
 	}
 }
 
@@ -178,6 +167,10 @@ func (s *stage) close() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var errs []error
+	for _, h := range s.hands {
+		close(h.work)
+	}
+	s.hands = nil
 	for _, sink := range s.sinks {
 		errs = append(errs, sink.Close())
 	}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"slices"
 	"testing"
 	"time"
 
@@ -57,7 +58,7 @@ func TestStageEndsWithTheErrorOfASink(t *testing.T) {
 	var got tally
 	err := s.intake(&got, nil)([]capture.Packet{{IP: udp4}, {IP: udp4}})
 	var sink sinkError
-	if !errors.As(err, &sink) || !errors.Is(err, full) || s.failed == nil || got.read != 1 {
+	if !errors.As(err, &sink) || !errors.Is(err, full) || s.failed == nil || got.read != 2 {
 		t.Errorf("%v, %+v", err, got)
 	}
 }
@@ -79,19 +80,83 @@ func TestStageEndsWithTheErrorOfTheLastPush(t *testing.T) {
 	}
 }
 
+// keeping is a sink that keeps the times of what it gets, and then fails.
+type keeping struct {
+	failing
+	times []int64
+}
+
+func (k *keeping) Write(r *output.Record) error {
+	k.times = append(k.times, r.Time.Unix())
+	return k.err
+}
+
+// TestStageWritesToAllSinks, few packets and many, in the order in which they came.
+func TestStageWritesToAllSinks(t *testing.T) {
+	var a, b, c keeping
+	s := &stage{sinks: []output.Sink{&a, &b, &c}}
+	intake := s.intake(new(tally), nil)
+	var want []int64
+	for _, n := range []int{1, manyRecords, 3, 2 * manyRecords, manyRecords - 1} {
+		batch := make([]capture.Packet, n)
+		for i := range batch {
+			batch[i] = capture.Packet{IP: udp4, Time: time.Unix(int64(len(want)), 0)}
+			want = append(want, int64(len(want)))
+		}
+		if err := intake(batch); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for i, k := range []*keeping{&a, &b, &c} {
+		if !slices.Equal(k.times, want) {
+			t.Errorf("sink %d has %d records, or in another order than the %d that came", i, len(k.times), len(want))
+		}
+	}
+	if err := s.close(); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestStageEndsWithTheErrorOfAnySink that writes at the same time as others, which
+// have what they were given.
+func TestStageEndsWithTheErrorOfAnySink(t *testing.T) {
+	full := errors.New("disk full")
+	for i := range 3 {
+		sinks := []*keeping{{}, {}, {}}
+		sinks[i].err = full
+		s := &stage{sinks: []output.Sink{sinks[0], sinks[1], sinks[2]}}
+		intake := s.intake(new(tally), nil)
+		batch := slices.Repeat([]capture.Packet{{IP: udp4}}, manyRecords)
+		for range 2 {
+			if err := intake(batch); !errors.Is(err, full) || !errors.Is(s.failed, full) {
+				t.Errorf("%d: %v, the stage has %v", i, err, s.failed)
+			}
+		}
+		for k, sink := range sinks {
+			if want := manyRecords; k != i && len(sink.times) != want {
+				t.Errorf("%d: sink %d has %d records", i, k, len(sink.times))
+			}
+		}
+		s.close()
+	}
+}
+
 func TestStageDoesNotAllocate(t *testing.T) {
 	s := &stage{sinks: []output.Sink{
 		output.NewText("/dev/null", output.Payloads{}, false, output.FileConfig{}),
 		output.NewFile("/dev/null", output.Payloads{Kind: output.Packet}, output.FileConfig{}),
 	}}
+	defer s.close()
 	var got tally
 	intake := s.intake(&got, nil)
-	batch := []capture.Packet{{IP: udp4, Time: time.Unix(1, 2)}, {IP: udp4[:22]}, {Skip: capture.NotIP}}
-	for range 50_000 {
-		intake(batch) // until buffers have their size
-	}
-	if n := testing.AllocsPerRun(2000, func() { intake(batch) }); n != 0 {
-		t.Errorf("%v allocations", n)
+	few := []capture.Packet{{IP: udp4, Time: time.Unix(1, 2)}, {IP: udp4[:22]}, {Skip: capture.NotIP}}
+	for _, batch := range [][]capture.Packet{few, slices.Repeat(few, manyRecords)} {
+		for range 50_000 / len(batch) {
+			intake(batch) // until buffers have their size
+		}
+		if n := testing.AllocsPerRun(2000, func() { intake(batch) }); n != 0 {
+			t.Errorf("%d packets: %v allocations", len(batch), n)
+		}
 	}
 }
 
