@@ -124,8 +124,9 @@ func (c *Container) AppendMessage(msgType uint8, t time.Time, l Labels, m *Messa
 // open returns buf with all of a payload that stands before its message, and
 // with room for the rest; nil where the limit comes first.
 func (c *Container) open(msgType uint8, t time.Time, l Labels, dataLen, limit int) []byte {
-	head, nsec := c.head.of(msgType, t.Unix()), uint32(t.Nanosecond())
-	size := len(head) + 5 + 1 + uvarintLen(uint64(dataLen)) + dataLen + labelsSize(l)
+	c.head.set(msgType, t.Unix())
+	nsec := uint32(t.Nanosecond())
+	size := c.head.n + 5 + 1 + uvarintLen(uint64(dataLen)) + dataLen + labelsSize(l)
 	// What nmsg takes for the size of the container, and of this payload.
 	if limit > 0 && c.n > 0 && len(c.buf)+c.n*maxCRCField+size+32 >= limit {
 		return nil
@@ -135,7 +136,7 @@ func (c *Container) open(msgType uint8, t time.Time, l Labels, dataLen, limit in
 	}
 	b := slices.Grow(c.buf, 1+5+size)
 	b = appendUvarint(append(b, keyPayload), uint64(size))
-	b = append(append(b, head...), keyNsec, byte(nsec), byte(nsec>>8), byte(nsec>>16), byte(nsec>>24), keyData)
+	b = append(c.head.append(b), keyNsec, byte(nsec), byte(nsec>>8), byte(nsec>>16), byte(nsec>>24), keyData)
 	return appendUvarint(b, uint64(dataLen))
 }
 

@@ -2,7 +2,12 @@ package encode
 
 import (
 	"bytes"
+	"encoding/binary"
+	"math/rand/v2"
+	"net/netip"
 	"testing"
+
+	"nmsgsensor/tuple"
 )
 
 // TestMessagesArePassedOnAsTheyAre: the bytes are those that AppendPacket makes,
@@ -47,6 +52,34 @@ func TestMessagesInOtherForms(t *testing.T) {
 		got, err := ParsePacket(m.Data)
 		if err != nil || string(got) != ip || m.IsPlainPacket(got) {
 			t.Errorf("%s: %q, %v, plain %v", name, got, err, m.IsPlainPacket(got))
+		}
+	}
+}
+
+// TestIPConnMessage holds what is written in words against field by field: ports
+// and protocols of all lengths, addresses of both kinds.
+func TestIPConnMessage(t *testing.T) {
+	r := rand.New(rand.NewPCG(1, 2))
+	addr := func() netip.Addr {
+		var v [16]byte
+		for i := range v {
+			v[i] = byte(r.Uint32())
+		}
+		if r.IntN(2) == 0 {
+			return netip.AddrFrom4([4]byte(v[:]))
+		}
+		return netip.AddrFrom16(v)
+	}
+	for port := range 1 << 16 {
+		tp := tuple.Tuple{Src: addr(), Dst: addr(), SrcPort: uint16(port), DstPort: uint16(r.Uint32()), Proto: uint8(r.Uint32())}
+		want := binary.AppendUvarint([]byte{0x08}, uint64(tp.Proto))
+		want = append(append(want, 0x12, byte(len(tp.Src.AsSlice()))), tp.Src.AsSlice()...)
+		want = binary.AppendUvarint(append(want, 0x18), uint64(tp.SrcPort))
+		want = append(append(want, 0x22, byte(len(tp.Dst.AsSlice()))), tp.Dst.AsSlice()...)
+		want = binary.AppendUvarint(append(want, 0x28), uint64(tp.DstPort))
+		got := appendIPConnMessage(nil, &tp)
+		if !bytes.Equal(got, want) || ipconnMessageSize(&tp) != len(want) {
+			t.Fatalf("%+v: %x, want %x", tp, got, want)
 		}
 	}
 }
