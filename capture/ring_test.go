@@ -2,29 +2,34 @@ package capture
 
 import (
 	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 
 	"golang.org/x/sys/unix"
 )
 
-// TestCountersOfAnInterfaceThatIsRenamed: while its files are not there nothing is
-// known, and what was counted before does not count again.
-func TestCountersOfAnInterfaceThatIsRenamed(t *testing.T) {
-	dir := t.TempDir()
-	missed, fifo := filepath.Join(dir, "missed"), filepath.Join(dir, "fifo")
-	c := sysfsCounters{files: [2]string{missed, fifo}}
+// TestCountersOfAnInterface: where nothing is to be read nothing is known, and what
+// was counted before does not count again.
+func TestCountersOfAnInterface(t *testing.T) {
+	var c sysfsCounters
+	defer c.close()
+	for range 2 {
+		f, err := os.CreateTemp(t.TempDir(), "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.files = append(c.files, f)
+	}
 	for i, step := range []struct {
-		missed, fifo string // "" for no file
+		missed, fifo string
 		grown        uint64
 	}{
-		{"5\n", "2\n", 7}, {"5\n", "3\n", 1}, {"", "", 0}, {"9\n", "", 0}, {"9\n", "3\n", 4}, {"1\n", "1\n", 0}, {"2\n", "1\n", 1},
+		{"5\n", "2\n", 7}, {"5\n", "3\n", 1}, {"", "", 0}, {"9\n", "", 0}, {"9\n", "3\n", 4}, {"1\n", "1\n", 0},
+		{"2\n", "1\n", 1}, {"18446744073709551612\n", "1\n", 18446744073709551610},
 	} {
-		for name, text := range map[string]string{missed: step.missed, fifo: step.fifo} {
-			if os.Remove(name); text != "" {
-				os.WriteFile(name, []byte(text), 0o600)
-			}
+		for k, text := range []string{step.missed, step.fifo} {
+			c.files[k].Truncate(0)
+			c.files[k].WriteAt([]byte(text), 0)
 		}
 		if got := c.grown(); got != step.grown {
 			t.Errorf("step %d: grown by %d, want %d", i, got, step.grown)
