@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"slices"
+	"strings"
 	"syscall"
 	"time"
 
@@ -56,8 +57,8 @@ func compare(dir string, packets, rounds int) error {
 	}
 	defer conn.Close()
 	fmt.Printf("%d processors, %s, %s, %s\n\n", runtime.NumCPU(), version("uname", "-r"), runtime.Version(), version("nmsgtool", "--version"))
-	fmt.Println("| job | here | peer | ratio | CPU here | CPU peer | resident here |")
-	fmt.Println("|---|---|---|---|---|---|---|")
+	fmt.Println("| job | here | on one processor | peer | ratio | CPU here | CPU peer | resident here |")
+	fmt.Println("|---|---|---|---|---|---|---|---|")
 	for _, j := range b.jobs(conn.LocalAddr().(*net.UDPAddr).Port) {
 		if err := b.row(j); err != nil {
 			return fmt.Errorf("%s: %w", j.name, err)
@@ -101,23 +102,31 @@ func (b *bench) jobs(port int) []job {
 	pcap, stream, part := b.file("all.pcap"), b.file("all.nmsg"), b.file("part.nmsg")
 	slash := fmt.Sprintf("127.0.0.1/%d", port)
 	return []job{
-		{"pcap file to base:packet", []string{"-q", "-w", "/dev/null", pcap}, []string{"nmsgtool", "-p", pcap, "-V", "base", "-T", "packet", "-w", "/dev/null"}, b.packets},
-		{"pcap file to ipconn datagrams; the peer to base:packet", []string{"-q", "-s", slash, pcap}, []string{"nmsgtool", "-p", pcap, "-V", "base", "-T", "packet", "-w", "/dev/null"}, b.packets},
-		{"NMSG file to text and a collector", []string{"-o", "/dev/null", "-s", slash, stream}, []string{"pynmsgpacket", "-s", slash, part}, b.part()},
-		{"NMSG file to base:packet", []string{"-q", "-w", "/dev/null", stream}, []string{"nmsgtool", "-r", stream, "-w", "/dev/null"}, b.packets},
-		{"pcap file to text", []string{"-o", "/dev/null", pcap}, nil, 0},
-		{"pcap file to ipconn datagrams, --unbuffered", []string{"-q", "--unbuffered", "-s", slash, pcap}, nil, 0},
-		{"pcap file to an ipconn file", []string{"-q", "-W", "/dev/null", pcap}, nil, 0},
-		{"pcap file to an ipconn file, --zlib", []string{"-q", "-z", "-W", "/dev/null", pcap}, nil, 0},
+		{name: "pcap file to base:packet", ours: []string{"-q", "-w", "/dev/null", pcap}, peers: nmsgtool("-p", pcap, "-V", "base", "-T", "packet"), n: b.packets},
+		{name: "pcap file to ipconn datagrams; the peer to base:packet", ours: []string{"-q", "-s", slash, pcap}, peers: nmsgtool("-p", pcap, "-V", "base", "-T", "packet"), n: b.packets},
+		{name: "NMSG file to text and a collector", ours: []string{"-s", slash, stream}, peers: []string{"pynmsgpacket", "-s", slash, part}, n: b.part()},
+		{name: "NMSG file to base:packet", ours: []string{"-q", "-w", "/dev/null", stream}, peers: nmsgtool("-r", stream), n: b.packets},
+		{name: "pcap file to text", ours: []string{pcap}},
+		{name: "pcap file to ipconn datagrams, --unbuffered", ours: []string{"-q", "--unbuffered", "-s", slash, pcap}},
+		{name: "pcap file to an ipconn file", ours: []string{"-q", "-W", "/dev/null", pcap}},
+		{name: "pcap file to an ipconn file, --zlib", ours: []string{"-q", "-z", "-W", "/dev/null", pcap}},
 	}
+}
+
+func nmsgtool(args ...string) []string {
+	return append([]string{"nmsgtool", "-w", "/dev/null"}, args...)
 }
 
 // row runs a job and prints it.
 func (b *bench) row(j job) error {
 	missing := len(j.peers) == 0 || !isThere(j.peers[0])
-	var ours, peers runs
+	var ours, alone, peers runs
 	for range b.rounds {
-		if err := ours.add(append([]string{b.sensor}, j.ours...)); err != nil {
+		command := append([]string{b.sensor}, j.ours...)
+		if err := ours.add(command); err != nil {
+			return err
+		}
+		if err := alone.add(append([]string{"taskset", "-c", "0"}, command...)); err != nil {
 			return err
 		}
 		if missing {
@@ -127,16 +136,16 @@ func (b *bench) row(j job) error {
 			return err
 		}
 	}
-	here := float64(b.packets) / ours.median(wall).Seconds()
-	cells := []any{j.name, rate(here), "", "", ours.perPacket(b.packets), "", fmt.Sprintf("%d MiB", slices.Max(ours.resident)>>10)}
+	here := ours.rate(b.packets)
+	cells := []any{j.name, inWords(here), inWords(alone.rate(b.packets)), "", "", ours.perPacket(b.packets), "", fmt.Sprintf("%d MiB", slices.Max(ours.resident)>>10)}
 	switch {
 	case !missing:
-		there := float64(j.n) / peers.median(wall).Seconds()
-		cells[2], cells[3], cells[5] = rate(there), fmt.Sprintf("%.1f", here/there), peers.perPacket(j.n)
+		there := peers.rate(j.n)
+		cells[3], cells[4], cells[6] = inWords(there), fmt.Sprintf("%.1f", here/there), peers.perPacket(j.n)
 	case len(j.peers) > 0:
-		cells[2] = "no " + j.peers[0] + " on PATH"
+		cells[3] = "no " + j.peers[0] + " on PATH"
 	}
-	fmt.Printf("| %s | %s | %s | %s | %s | %s | %s |\n", cells...)
+	fmt.Printf("| %s | %s | %s | %s | %s | %s | %s | %s |\n", cells...)
 	return nil
 }
 
@@ -150,10 +159,12 @@ func wall(r *runs) []time.Duration { return r.wall }
 func cpu(r *runs) []time.Duration  { return r.cpu }
 
 func (r *runs) add(args []string) error {
-	cmd := exec.Command(args[0], args[1:]...)
+	var stderr strings.Builder
+	cmd := exec.Command(args[0], args[1:]...) // whose standard output is /dev/null
+	cmd.Stderr = &stderr
 	start := time.Now()
-	if out, err := cmd.Output(); err != nil {
-		return fmt.Errorf("%v: %w %s", args, err, out)
+	if err := cmd.Run(); err != nil {
+		return fmt.Errorf("%v: %w %s", args, err, &stderr)
 	}
 	r.wall = append(r.wall, time.Since(start))
 	state := cmd.ProcessState
@@ -164,6 +175,9 @@ func (r *runs) add(args []string) error {
 
 func (r *runs) median(of func(*runs) []time.Duration) time.Duration { return median(of(r)) }
 
+// rate is how many of n packets a second they made.
+func (r *runs) rate(n int) float64 { return float64(n) / r.median(wall).Seconds() }
+
 func (r *runs) perPacket(n int) string {
 	return fmt.Sprintf("%d ns", r.median(cpu).Nanoseconds()/int64(n))
 }
@@ -173,7 +187,7 @@ func median(all []time.Duration) time.Duration {
 	return all[len(all)/2]
 }
 
-func rate(perSecond float64) string {
+func inWords(perSecond float64) string {
 	if perSecond < 1e6 {
 		return fmt.Sprintf("%.0f,000/s", perSecond/1e3)
 	}
