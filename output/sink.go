@@ -9,8 +9,9 @@ import (
 	"nmsgsensor/tuple"
 )
 
-// Sink is where records go. Its caller serialises Write, Flush, Push and Close;
-// what else a sink does at the same time is its own affair.
+// Sink is where records go. Its caller serialises Write, Flush, Push and Close of a
+// sink, but may have others work on the same records at the same time; what else a
+// sink does is its own affair.
 type Sink interface {
 	// Write takes one record. The record and its bytes are borrowed: a sink
 	// copies what it keeps. An error means that the sink can't go on; what one
