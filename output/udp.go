@@ -51,6 +51,9 @@ func DialUDP(specs []Sockspec, cfg UDPConfig) (*UDP, error) {
 	if cfg.MTU == 0 {
 		cfg.MTU = DefaultMTU
 	}
+	if len(specs) == 0 {
+		return nil, errors.New("no destination")
+	}
 	if cfg.MTU < MinMTU || cfg.MTU > MaxMTU {
 		return nil, fmt.Errorf("datagrams of %d bytes: from %d to %d are possible", cfg.MTU, MinMTU, MaxMTU)
 	}

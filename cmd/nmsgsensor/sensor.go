@@ -83,11 +83,9 @@ func (s *sensor) sense(ctx context.Context) error {
 	case errors.Is(err, ctx.Err()):
 		err = nil // it was stopped while it waited for an input's first bytes
 	default:
-		return errors.Join(err, s.stage.close())
+		return s.close(err)
 	}
-	if closing := s.stage.close(); err == nil {
-		err = closing
-	}
+	err = s.close(err)
 	if s.kicker != nil {
 		defer s.kicker.wait(kickerTime)
 	}
@@ -96,6 +94,20 @@ func (s *sensor) sense(ctx context.Context) error {
 	s.tell(last)
 	if err == nil && (s.failed.Load() || slices.ContainsFunc(last.inputs, func(in inputReport) bool { return in.Damaged > 0 })) {
 		err = errReported
+	}
+	return err
+}
+
+// close ends the sinks, and returns err or, where that is nil, the first of their
+// errors. The others are told here.
+func (s *sensor) close(err error) error {
+	for _, closing := range s.stage.close() {
+		switch {
+		case err == nil:
+			err = closing
+		case closing.Error() != err.Error(): // which a sink may give twice
+			s.opt.log.Error("output failed", "cause", remedied(closing))
+		}
 	}
 	return err
 }

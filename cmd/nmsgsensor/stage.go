@@ -162,19 +162,20 @@ func (s *stage) fail(err error) {
 	}
 }
 
-// close ends the sinks, all of them whatever happens.
-func (s *stage) close() error {
+// close ends the sinks, all of them whatever happens, and returns their errors.
+func (s *stage) close() (errs []error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	var errs []error
 	for _, h := range s.hands {
 		close(h.work)
 	}
 	s.hands = nil
 	for _, sink := range s.sinks {
-		errs = append(errs, sink.Close())
+		if err := sink.Close(); err != nil {
+			errs = append(errs, err)
+		}
 	}
-	return errors.Join(errs...)
+	return errs
 }
 
 // snapshot returns a tally as it was after the last batch.

@@ -112,8 +112,8 @@ func TestStageWritesToAllSinks(t *testing.T) {
 			t.Errorf("sink %d has %d records, or in another order than the %d that came", i, len(k.times), len(want))
 		}
 	}
-	if err := s.close(); err != nil {
-		t.Error(err)
+	if errs := s.close(); len(errs) > 0 {
+		t.Error(errs)
 	}
 }
 
