@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -46,6 +47,31 @@ func TestREADMECommands(t *testing.T) {
 		if out, err := cmd.CombinedOutput(); err != nil {
 			t.Errorf("%s: %v\n%s", line, err, out)
 		}
+	}
+}
+
+// TestREADMEShowsText as the command before it prints it.
+func TestREADMEShowsText(t *testing.T) {
+	readme, err := os.ReadFile("../../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	shown := regexp.MustCompile(`(?m)^\./nmsgsensor (-c 1 \S+)\n` + "```" + `\n\n((?:    .*\n)+)`).FindSubmatch(readme)
+	if shown == nil {
+		t.Fatal("no command with its text")
+	}
+	args := strings.Fields(string(shown[1]))
+	args[2] = "../../" + args[2]
+	text := filepath.Join(t.TempDir(), "text")
+	if status := run(append([]string{"-o", text, "--seccomp=false"}, args...), io.Discard, io.Discard); status != exitOK {
+		t.Fatal(status)
+	}
+	got, err := os.ReadFile(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := strings.ReplaceAll(string(shown[2]), "    ", ""); string(got) != want {
+		t.Error(cmp.Diff(want, string(got)))
 	}
 }
 
