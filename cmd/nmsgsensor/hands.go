@@ -25,15 +25,16 @@ func newHand(sink output.Sink) hand {
 }
 
 // write has all sinks write the records at hand: at the same time, where there
-// are many. It returns the error of a sink that can't go on.
-func (s *stage) write() error {
+// are many. It returns the error of a sink that can't go on; the others have all
+// of the records by then.
+func (s *stage) write() (err error) {
 	if len(s.sinks) < 2 || len(s.records) < manyRecords {
 		for _, sink := range s.sinks {
-			if err := write(sink, s.records); err != nil {
-				return err
+			if failed := write(sink, s.records); err == nil {
+				err = failed
 			}
 		}
-		return nil
+		return err
 	}
 	last := len(s.sinks) - 1 // collectors, which take longest, come last
 	for i := len(s.hands); i < last; i++ {
@@ -42,7 +43,7 @@ func (s *stage) write() error {
 	for _, h := range s.hands {
 		h.work <- s.records
 	}
-	err := write(s.sinks[last], s.records)
+	err = write(s.sinks[last], s.records)
 	for _, h := range s.hands {
 		if failed := <-h.done; err == nil {
 			err = failed

@@ -117,27 +117,29 @@ func TestStageWritesToAllSinks(t *testing.T) {
 	}
 }
 
-// TestStageEndsWithTheErrorOfAnySink that writes at the same time as others, which
-// have what they were given.
+// TestStageEndsWithTheErrorOfAnySink, whether one writes after the other or all at
+// the same time; the others have what they were given.
 func TestStageEndsWithTheErrorOfAnySink(t *testing.T) {
 	full := errors.New("disk full")
-	for i := range 3 {
-		sinks := []*keeping{{}, {}, {}}
-		sinks[i].err = full
-		s := &stage{sinks: []output.Sink{sinks[0], sinks[1], sinks[2]}}
-		intake := s.intake(new(tally), nil)
-		batch := slices.Repeat([]capture.Packet{{IP: udp4}}, manyRecords)
-		for range 2 {
-			if err := intake(batch); !errors.Is(err, full) || !errors.Is(s.failed, full) {
-				t.Errorf("%d: %v, the stage has %v", i, err, s.failed)
+	for _, n := range []int{3, manyRecords} {
+		for i := range 3 {
+			sinks := []*keeping{{}, {}, {}}
+			sinks[i].err = full
+			s := &stage{sinks: []output.Sink{sinks[0], sinks[1], sinks[2]}}
+			intake := s.intake(new(tally), nil)
+			batch := slices.Repeat([]capture.Packet{{IP: udp4}}, n)
+			for range 2 {
+				if err := intake(batch); !errors.Is(err, full) || !errors.Is(s.failed, full) {
+					t.Errorf("%d of %d: %v, the stage has %v", i, n, err, s.failed)
+				}
 			}
-		}
-		for k, sink := range sinks {
-			if want := manyRecords; k != i && len(sink.times) != want {
-				t.Errorf("%d: sink %d has %d records", i, k, len(sink.times))
+			for k, sink := range sinks {
+				if k != i && len(sink.times) != n {
+					t.Errorf("%d failed: sink %d has %d records of %d", i, k, len(sink.times), n)
+				}
 			}
+			s.close()
 		}
-		s.close()
 	}
 }
 
