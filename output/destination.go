@@ -19,13 +19,13 @@ const (
 	maxQueue = 64
 	// sendBuffer is asked for; the kernel may give less.
 	sendBuffer = 4 << 20
-	// manyTries is how often a datagram is tried again: what the network says of
-	// datagrams that had left before, the kernel tells in place of trying it. A host
-	// that is not there brings an error for each of the hundred or so that waited for
+	// fewTries is how often a datagram is tried again: what the network says of
+	// datagrams that had left before, the kernel tells in place of trying it.
+	fewTries = 3
+	// manyTries is how often where a host is not there, and the last one was not lost
+	// after all: that brings an error for each of the hundred or so that waited for
 	// its link address, and they can come as fast as we try.
 	manyTries = 128
-	// fewTries is how often where the last one was lost after all.
-	fewTries = 3
 )
 
 // destination is one collector. All but its counters and its address is guarded
@@ -39,7 +39,7 @@ type destination struct {
 	set   uint32 // id of the next set of fragments; counted, as two of one id would end a collector
 
 	socket  socket
-	tries   int  // that the next datagram has
+	tries   int  // that the next datagram has where the host is not there
 	astray  bool // the last failure may be that of the address it has here
 	address address
 	opened  func(local, remote netip.AddrPort) // see UDPConfig
@@ -219,7 +219,7 @@ func (d *destination) transmit(n int) {
 			continue
 		}
 		f := failureOf(err)
-		if f != full && tries < d.tries {
+		if d.mayTry(f, err, tries) {
 			told, tries = err, tries+1
 			continue
 		}
@@ -230,6 +230,19 @@ func (d *destination) transmit(n int) {
 		d.lose(i, end, f, err)
 		i, tries, d.tries = end, 0, fewTries
 	}
+}
+
+// mayTry says whether a datagram that failed is tried again after so many tries. An
+// interface without room and a packet filter of this host, which gives EPERM, speak
+// of this datagram and no other.
+func (d *destination) mayTry(f failure, err error, tries int) bool {
+	switch {
+	case f == full || err == unix.EPERM:
+		return false
+	case f == unreachable:
+		return tries < d.tries
+	}
+	return tries < fewTries
 }
 
 // containerEnd returns the index behind the last datagram of the container that

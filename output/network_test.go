@@ -196,6 +196,29 @@ func TestOneDatagramThatFailsCostsNoOther(t *testing.T) {
 	}
 }
 
+// TestPacketFilterIsNotTriedAgain: what it takes out is lost, and no collector has
+// refused it.
+func TestPacketFilterIsNotTriedAgain(t *testing.T) {
+	enterNetwork(t)
+	c := listen(t)
+	every := "-A OUTPUT -p udp -m statistic --mode nth --every 2 --packet 0 -j DROP"
+	if out, err := exec.Command("iptables", strings.Fields(every)...).CombinedOutput(); err != nil {
+		t.Skipf("no packet filter to be had: %s", out)
+	}
+	u := dialTo(t, silent, c.spec.String())
+	r := records(t, "nmsg/ipconn.nmsg")[0]
+	const n = 100
+	for range n {
+		u.Write(&r)
+		u.Push()
+	}
+	u.Close()
+	came := len(c.drain(t))
+	if st := u.Stats()[0]; came != n/2 || st.Payloads != n/2 || st.Dropped != n/2 || st.Errors["other"] != n/2 || st.Errors["refused"] != 0 {
+		t.Errorf("%d came: %+v", came, st)
+	}
+}
+
 // TestDatagramsOfOneLengthArriveByThemselves: the kernel gets many as one message,
 // but where the link takes none of them whole.
 func TestDatagramsOfOneLengthArriveByThemselves(t *testing.T) {
