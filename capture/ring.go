@@ -57,12 +57,12 @@ func openRing(cfg *LiveConfig) (handle, LinkType, error) {
 	if err != nil {
 		return nil, 0, err
 	}
-	r := &ring{name: cfg.Interface, index: iface.Index, room: roomFor(cfg, link), missed: newSysfsCounters(cfg.Interface)}
+	r := &ring{name: cfg.Interface, index: iface.Index, room: roomFor(cfg, link)}
 	r.fd, err = unix.Socket(unix.AF_PACKET, unix.SOCK_RAW|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
 	if err != nil {
 		return nil, 0, os.NewSyscallError("socket", err)
 	}
-	r.file = os.NewFile(uintptr(r.fd), cfg.Interface)
+	r.file, r.missed = os.NewFile(uintptr(r.fd), cfg.Interface), newSysfsCounters(cfg.Interface)
 	if r.conn, err = r.file.SyscallConn(); err == nil {
 		err = r.configure(cfg, iface)
 	}
