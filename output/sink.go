@@ -14,8 +14,9 @@ import (
 // sink does is its own affair.
 type Sink interface {
 	// Write takes one record. The record and its bytes are borrowed: a sink
-	// copies what it keeps. An error means that the sink can't go on; what one
-	// can live with (a refused datagram) is counted and not returned.
+	// copies what it keeps. An error means that the sink can't go on: what it is
+	// given nevertheless it counts as lost. What one can live with (a refused
+	// datagram) is counted and not returned.
 	Write(*Record) error
 
 	// Flush sends on whatever waits in a buffer. It is called every time the

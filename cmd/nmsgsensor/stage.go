@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"slices"
 	"sync"
@@ -18,7 +19,8 @@ type stage struct {
 	mu      sync.Mutex      // over everything: sources call from their own goroutines
 	records []output.Record // of the batch at hand
 	sinks   []output.Sink
-	hands   []hand           // see write
+	errs    []error          // of each sink, from the last batch
+	others  sync.WaitGroup   // in write, for the sinks that write at the same time
 	talkers *talkers.Talkers // nil where nobody looks
 	unique  *unique          // nil where a tuple is emitted each time that it comes
 	left    uint64           // packets until the count is reached; 0 where there is none
@@ -135,6 +137,42 @@ func (s *stage) countdown() error {
 	return nil
 }
 
+// manyRecords is from how many on sinks write at the same time: to wake a
+// processor takes as long as to write some fifty.
+const manyRecords = 256
+
+// write has each sink write the records at hand: where there are many, all of them
+// at the same time. It returns the error of a sink that can't go on.
+func (s *stage) write() error {
+	s.errs = slices.Grow(s.errs[:0], len(s.sinks))[:len(s.sinks)]
+	for i, sink := range s.sinks {
+		// The last is a collector, where there is one, which takes longest.
+		if i == len(s.sinks)-1 || len(s.records) < manyRecords {
+			s.errs[i] = write(sink, s.records)
+		} else {
+			s.others.Go(func() { s.errs[i] = write(sink, s.records) })
+		}
+	}
+	s.others.Wait()
+	return cmp.Or(s.errs...)
+}
+
+// write writes records and sends what the sink has ready then. After an error too
+// the sink gets the rest, to count what it loses.
+func write(sink output.Sink, records []output.Record) (err error) {
+	for i := range records {
+		if failed := sink.Write(&records[i]); err == nil {
+			err = failed
+		}
+	}
+	if p, ok := sink.(output.Pusher); ok {
+		if failed := p.Push(); err == nil {
+			err = failed
+		}
+	}
+	return err
+}
+
 // flush sends what waits in these sinks.
 func (s *stage) flush(sinks []output.Sink) {
 	s.mu.Lock()
@@ -166,10 +204,6 @@ func (s *stage) fail(err error) {
 func (s *stage) close() (errs []error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, h := range s.hands {
-		close(h.work)
-	}
-	s.hands = nil
 	for _, sink := range s.sinks {
 		if err := sink.Close(); err != nil {
 			errs = append(errs, err)

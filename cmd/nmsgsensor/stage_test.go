@@ -118,7 +118,7 @@ func TestStageWritesToAllSinks(t *testing.T) {
 }
 
 // TestStageEndsWithTheErrorOfAnySink, whether one writes after the other or all at
-// the same time; the others have what they were given.
+// the same time; all have what they were given, once.
 func TestStageEndsWithTheErrorOfAnySink(t *testing.T) {
 	full := errors.New("disk full")
 	for _, n := range []int{3, manyRecords} {
@@ -134,7 +134,7 @@ func TestStageEndsWithTheErrorOfAnySink(t *testing.T) {
 				}
 			}
 			for k, sink := range sinks {
-				if k != i && len(sink.times) != n {
+				if len(sink.times) != n {
 					t.Errorf("%d failed: sink %d has %d records of %d", i, k, len(sink.times), n)
 				}
 			}
@@ -152,12 +152,17 @@ func TestStageDoesNotAllocate(t *testing.T) {
 	var got tally
 	intake := s.intake(&got, nil)
 	few := []capture.Packet{{IP: udp4, Time: time.Unix(1, 2)}, {IP: udp4[:22]}, {Skip: capture.NotIP}}
-	for _, batch := range [][]capture.Packet{few, slices.Repeat(few, manyRecords)} {
-		for range 50_000 / len(batch) {
-			intake(batch) // until buffers have their size
+	for _, c := range []struct {
+		batch  []capture.Packet
+		allocs float64
+	}{
+		{few, 0}, {slices.Repeat(few, manyRecords), 4}, // of the goroutines
+	} {
+		for range 50_000 / len(c.batch) {
+			intake(c.batch) // until buffers have their size
 		}
-		if n := testing.AllocsPerRun(2000, func() { intake(batch) }); n != 0 {
-			t.Errorf("%d packets: %v allocations", len(batch), n)
+		if n := testing.AllocsPerRun(2000, func() { intake(c.batch) }); n > c.allocs {
+			t.Errorf("%d packets: %v allocations", len(c.batch), n)
 		}
 	}
 }
