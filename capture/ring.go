@@ -241,8 +241,9 @@ func (r *ring) close() {
 }
 
 // sysfsCounters are what an interface counts as missed, where libpcap takes it
-// from too. The files stay open, as opening one takes ten times as long as reading
-// it, and so they are those of this interface whatever name it has.
+// from too. The files stay open, as opening them for each look was a twentieth of
+// what a sensor does at 200,000 packets/s; so they are those of this interface
+// whatever name it has.
 type sysfsCounters struct {
 	files []*os.File
 	last  uint64

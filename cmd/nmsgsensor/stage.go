@@ -137,8 +137,8 @@ func (s *stage) countdown() error {
 	return nil
 }
 
-// manyRecords is from how many on sinks write at the same time: to wake a
-// processor takes as long as to write some fifty.
+// manyRecords is from how many on sinks write at the same time: fewer are not worth
+// waking a processor for.
 const manyRecords = 256
 
 // write has each sink write the records at hand: where there are many, all of them
